@@ -198,8 +198,10 @@ CATALOGUE: tuple[Query, ...] = (
         category="Storage",
         scope=Scope.NAMESPACE,
         forms=(
-            'max by (namespace) (kube_resourcequota{type="used"}'
-            ' / ignoring (type) (kube_resourcequota{type="hard"} > 0)) * 100',
+            (
+                'max by (namespace) (kube_resourcequota{type="used"}'
+                ' / ignoring (type) (kube_resourcequota{type="hard"} > 0)) * 100'
+            ),
         ),
         unit="percent",
     ),
@@ -249,8 +251,10 @@ CATALOGUE: tuple[Query, ...] = (
         category="Resource",
         scope=Scope.NODE,
         forms=(
-            f"sum by (instance) (rate(node_network_receive_bytes_total{{{_NET}}}[5m])"
-            f" + rate(node_network_transmit_bytes_total{{{_NET}}}[5m]))",
+            (
+                f"sum by (instance) (rate(node_network_receive_bytes_total{{{_NET}}}[5m])"
+                f" + rate(node_network_transmit_bytes_total{{{_NET}}}[5m]))"
+            ),
         ),
         unit="bytes a second",
         direction=Direction.BOTH,
@@ -282,8 +286,10 @@ CATALOGUE: tuple[Query, ...] = (
         category="Resource",
         scope=Scope.WORKLOAD,
         forms=(
-            f"sum by (pod, namespace) (rate(container_cpu_cfs_throttled_periods_total{{{_BOX}}}[5m]))"
-            f" / (sum by (pod, namespace) (rate(container_cpu_cfs_periods_total{{{_BOX}}}[5m])) > 0) * 100",
+            (
+                f"sum by (pod, namespace) (rate(container_cpu_cfs_throttled_periods_total{{{_BOX}}}[5m]))"
+                f" / (sum by (pod, namespace) (rate(container_cpu_cfs_periods_total{{{_BOX}}}[5m])) > 0) * 100"
+            ),
         ),
         unit="percent of periods",
     ),
@@ -294,10 +300,14 @@ CATALOGUE: tuple[Query, ...] = (
         scope=Scope.WORKLOAD,
         # The worst container decides: the kernel kills by container, not by pod.
         forms=(
-            f"max by (pod, namespace) (container_memory_working_set_bytes{{{_BOX}}}"
-            ' / on (namespace, pod, container) (kube_pod_container_resource_limits{resource="memory"} > 0)) * 100',
-            f"max by (pod, namespace) (container_memory_working_set_bytes{{{_BOX}}}"
-            f" / (container_spec_memory_limit_bytes{{{_BOX}}} > 0)) * 100",
+            (
+                f"max by (pod, namespace) (container_memory_working_set_bytes{{{_BOX}}}"
+                ' / on (namespace, pod, container) (kube_pod_container_resource_limits{resource="memory"} > 0)) * 100'
+            ),
+            (
+                f"max by (pod, namespace) (container_memory_working_set_bytes{{{_BOX}}}"
+                f" / (container_spec_memory_limit_bytes{{{_BOX}}} > 0)) * 100"
+            ),
         ),
         unit="percent of the limit",
     ),

@@ -214,4 +214,6 @@ def parse_predictions(payload: object) -> list[Prediction]:
     try:
         return [Prediction.model_validate(item, extra="ignore") for item in payload["predictions"]]
     except ValidationError as error:
-        raise BadRequest("the endpoint's answer is not understood: " + "; ".join(_faults("predictions", error))) from None
+        raise BadRequest(
+            "the endpoint's answer is not understood: " + "; ".join(_faults("predictions", error))
+        ) from None

@@ -1,0 +1,339 @@
+"""Remediation and RemediationApproval as Python types; they agree with the CRDs by test.
+
+A Remediation is one incident of one target: the state machine and the audit record. Everything the controller knows
+about an incident is in it, so that any replica can go on. Source: design api.md sections 2 and 3.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, ConfigDict, Field, ValidationError
+
+from selfheal.errors import InvalidResource
+from selfheal.policy import Action, AnomalyType, ApiModel, explain
+
+
+class Outcome(StrEnum):
+    """How a remediation ended."""
+
+    SUCCESSFUL = "Successful"
+    FAILED = "Failed"
+    INCONCLUSIVE = "Inconclusive"
+    ERROR = "Error"
+    SKIPPED = "Skipped"
+    DENIED = "Denied"
+    OBSERVED = "Observed"
+
+
+class Source(StrEnum):
+    """What a verdict rests on."""
+
+    ENSEMBLE = "Ensemble"
+    SYMPTOM = "Symptom"
+    BOTH = "Both"
+
+
+class ConditionType(StrEnum):
+    """Conditions of a Remediation, in the order in which they can become true."""
+
+    APPROVED = "Approved"
+    APPLIED = "Applied"
+    VERIFIED = "Verified"
+    UNDONE = "Undone"
+    COMPLETE = "Complete"
+
+
+class PolicyConditionType(StrEnum):
+    """Conditions of a SelfHealingPolicy."""
+
+    READY = "Ready"
+    ANOMALY_DETECTED = "AnomalyDetected"
+    REMEDIATING = "Remediating"
+    SUCCEEDED = "Succeeded"
+
+
+class AttemptResult(StrEnum):
+    """Where an attempt stands. PLANNED is written before anything is changed, with the undo record."""
+
+    PLANNED = "Planned"
+    APPLIED = "Applied"
+    SUCCESSFUL = "Successful"
+    FAILED = "Failed"
+    INCONCLUSIVE = "Inconclusive"
+    REFUSED = "Refused"
+    ERROR = "Error"
+    UNDONE = "Undone"
+
+
+class _Status(ApiModel):
+    # Written by the controller and read back by another version of it: unknown fields are kept out of the way.
+    model_config = ConfigDict(extra="ignore")
+
+
+class Condition(_Status):
+    """metav1.Condition."""
+
+    type: str
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str = ""
+    last_transition_time: AwareDatetime
+    observed_generation: int | None = None
+
+
+class PolicyRef(_Status):
+    """The policy that started the remediation, as it was."""
+
+    name: str
+    namespace: str = ""
+    uid: str
+    generation: int = 1
+
+
+class TargetRef(_Status):
+    """The workload; its namespace is the Remediation's."""
+
+    api_version: str
+    kind: str
+    namespace: str = ""
+    name: str
+    uid: str
+
+    @property
+    def workload(self) -> str:
+        """``namespace/Kind/name``, as the endpoint names it."""
+        return f"{self.namespace}/{self.kind}/{self.name}"
+
+
+class AnomalyRecord(_Status):
+    """What was wrong."""
+
+    type: AnomalyType
+    symptom: str = ""
+    detected_time: AwareDatetime
+    message: str = ""
+
+
+class VoteRecord(_Status):
+    """One detector's vote; ``vote`` is None when it abstained."""
+
+    detector: str
+    vote: bool | None = None
+    score: float | None = None
+
+
+class TopMetricRecord(_Status):
+    """A metric that carried the anomaly, in its own unit."""
+
+    name: str
+    observed: float | None = None
+    expected: float | None = None
+
+
+class VerdictRecord(_Status):
+    """What the decision rested on."""
+
+    confidence: float
+    votes: tuple[VoteRecord, ...] = ()
+    top_metrics: tuple[TopMetricRecord, ...] = ()
+    model_version: str = ""
+    source: Source
+
+
+class RemediationSpec(_Status):
+    """Immutable: what was found and who asked for a remedy."""
+
+    policy_ref: PolicyRef
+    target: TargetRef
+    anomaly: AnomalyRecord
+    verdict: VerdictRecord
+
+
+class Operation(_Status):
+    """One write to the API server.
+
+    Attributes:
+        verb: ``Patch`` a resource, ``Resize`` a pod in place, ``Evict`` a pod, ``Scale`` through the subresource.
+        api_version, kind, namespace, name: The object.
+        uid: Precondition: another object of the same name is not touched.
+        resource_version: Precondition; empty where the object's state may move on in the meantime (a pod's status).
+        patch: JSON patch (RFC 6902); ``test`` operations hold what must not have changed. Empty for an eviction.
+    """
+
+    verb: Literal["Patch", "Resize", "Evict", "Scale"]
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str = ""
+    patch: tuple[dict[str, Any], ...] = ()
+
+
+class Change(_Status):
+    """A plan: what will be written, what a person reads, and what would take it back.
+
+    Attributes:
+        operations: In the order in which they are written.
+        diff: For people, one line a field: ``memory limit of app: 48Mi -> 100Mi``.
+        undo: Restores what was touched; empty only where nothing needs restoring (an evicted pod is replaced).
+        note: What a person should know, e.g. that an in-place resize lasts as long as the pod.
+        expected: JSON pointers and values that the target must carry after the change, for verification and to see
+            after a crash whether it was applied.
+    """
+
+    operations: tuple[Operation, ...] = ()
+    diff: str = ""
+    undo: tuple[Operation, ...] = ()
+    note: str = ""
+    expected: dict[str, Any] = Field(default_factory=dict)
+
+
+class Attempt(_Status):
+    """One try of one action."""
+
+    action: Action
+    started_time: AwareDatetime
+    ended_time: AwareDatetime | None = None
+    change: Change = Change()
+    undo: tuple[Operation, ...] = ()
+    dry_run: str = ""
+    result: AttemptResult = AttemptResult.PLANNED
+    reason: str = ""
+    message: str = ""
+    evidence: tuple[str, ...] = ()
+
+
+class Times(_Status):
+    """When each step was reached (UTC)."""
+
+    detected: AwareDatetime | None = None
+    decided: AwareDatetime | None = None
+    applied: AwareDatetime | None = None
+    recovered: AwareDatetime | None = None
+    verified: AwareDatetime | None = None
+    undone: AwareDatetime | None = None
+    completed: AwareDatetime | None = None
+
+
+class RemediationStatus(_Status):
+    """The state machine: conditions, attempts and times."""
+
+    conditions: tuple[Condition, ...] = ()
+    outcome: Outcome | None = None
+    reason: str = ""
+    attempts: tuple[Attempt, ...] = ()
+    times: Times = Times()
+    next_step_time: AwareDatetime | None = None
+    message: str = ""
+
+    def condition(self, kind: ConditionType) -> Condition | None:
+        """The condition of a type, if it was ever set."""
+        return next((condition for condition in self.conditions if condition.type == kind), None)
+
+    def is_true(self, kind: ConditionType) -> bool:
+        """Whether the condition of a type holds."""
+        found = self.condition(kind)
+        return found is not None and found.status == "True"
+
+
+class Remediation(_Status):
+    """One incident of one target."""
+
+    name: str
+    namespace: str
+    uid: str = ""
+    resource_version: str = ""
+    spec: RemediationSpec
+    status: RemediationStatus = RemediationStatus()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether steps are still to come."""
+        return not self.status.is_true(ConditionType.COMPLETE)
+
+    @classmethod
+    def from_resource(cls, resource: Mapping[str, Any]) -> Remediation:
+        """Read a resource as the API server returns it.
+
+        Raises:
+            InvalidResource: With every fault and its field.
+        """
+        meta = resource.get("metadata", {})
+        try:
+            return cls(
+                name=meta.get("name", ""),
+                namespace=meta.get("namespace", ""),
+                uid=meta.get("uid", ""),
+                resource_version=meta.get("resourceVersion", ""),
+                spec=RemediationSpec.model_validate(resource.get("spec", {})),
+                status=RemediationStatus.model_validate(resource.get("status") or {}),
+            )
+        except ValidationError as error:
+            raise InvalidResource(f"Remediation {meta.get('name', '?')}: {explain(error)}") from None
+
+
+class Approval(ApiModel):
+    """``spec`` of a RemediationApproval."""
+
+    remediation_name: str
+    decision: Literal["Approve", "Deny"]
+    approver: str
+    reason: str = ""
+
+
+def remediation_name(policy_uid: str, target_uid: str, incident_start: datetime) -> str:
+    """The deterministic name: two replicas, or a restart, create one Remediation for one incident.
+
+    Args:
+        policy_uid: Of the policy.
+        target_uid: Of the workload.
+        incident_start: Aware; counted in whole seconds.
+
+    Returns:
+        A DNS label of 24 characters.
+    """
+    key = f"{policy_uid}/{target_uid}/{int(incident_start.timestamp())}"
+    return "rem-" + hashlib.sha256(key.encode()).hexdigest()[:20]
+
+
+def with_condition(
+    conditions: Sequence[Condition],
+    kind: str,
+    status: Literal["True", "False", "Unknown"],
+    reason: str,
+    message: str,
+    now: datetime,
+    generation: int | None = None,
+) -> tuple[Condition, ...]:
+    """Set one condition; its transition time moves only when its status does.
+
+    Args:
+        conditions: As they are.
+        kind: Type of the condition to set.
+        status: ``True``, ``False`` or ``Unknown``.
+        reason: CamelCase constant.
+        message: For people.
+        now: Aware.
+        generation: Observed generation of the resource, where that matters.
+
+    Returns:
+        All conditions, sorted by type.
+    """
+    old = next((condition for condition in conditions if condition.type == kind), None)
+    since = old.last_transition_time if old is not None and old.status == status else now
+    new = Condition(
+        type=kind,
+        status=status,
+        reason=reason,
+        message=message,
+        last_transition_time=since,
+        observed_generation=generation,
+    )
+    others = [condition for condition in conditions if condition.type != kind]
+    return tuple(sorted([*others, new], key=lambda condition: condition.type))
