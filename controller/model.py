@@ -1,0 +1,152 @@
+"""What the controller's parts hand to each other: plain frozen values, no I/O and no kubernetes types.
+
+Kubernetes objects travel as the dictionaries that the API server returned; nothing here changes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from selfheal.policy import Action, AnomalyType, Parameters
+from selfheal.protocol import Prediction
+from selfheal.remediation import Change, Outcome, TargetRef
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Resource = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """A fact that Kubernetes reports about a workload.
+
+    Attributes:
+        type: One of the eight symptom types.
+        cause: CamelCase constant of the table in controller/symptoms.py (``BadCommand``, ``LimitTooLow``, ...).
+        message: For people; text from the cluster is quoted, never interpreted.
+        since: When Kubernetes knew (UTC).
+        pod: Name of the pod that shows it, if one does.
+        container: Name of the container, if one does.
+        by_rollout: Whether it came with the newest revision of the workload: older revisions were healthy.
+    """
+
+    type: AnomalyType
+    cause: str
+    message: str
+    since: datetime
+    pod: str = ""
+    container: str = ""
+    by_rollout: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A target and all that belongs to it, read at one moment.
+
+    Attributes:
+        ref: Its identity.
+        resource: The Deployment, StatefulSet, DaemonSet, Job or CronJob.
+        pods: Its pods, through its current and older ReplicaSets or directly.
+        revisions: Its ReplicaSets or ControllerRevisions, the newest first.
+        namespace: The Namespace object.
+        autoscalers: HorizontalPodAutoscalers, KEDA ScaledObjects and VPAs that point at it.
+        disruption_budgets: PodDisruptionBudgets that select its pods.
+        limit_ranges: LimitRanges of the namespace.
+        quotas: ResourceQuotas of the namespace.
+        nodes: Nodes its pods run on (for allocatable).
+    """
+
+    ref: TargetRef
+    resource: Resource
+    pods: tuple[Resource, ...] = ()
+    revisions: tuple[Resource, ...] = ()
+    namespace: Resource = field(default_factory=dict)
+    autoscalers: tuple[Resource, ...] = ()
+    disruption_budgets: tuple[Resource, ...] = ()
+    limit_ranges: tuple[Resource, ...] = ()
+    quotas: tuple[Resource, ...] = ()
+    nodes: tuple[Resource, ...] = ()
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """Of the workload itself."""
+        return self.resource.get("metadata", {}).get("annotations") or {}
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Of the workload itself."""
+        return self.resource.get("metadata", {}).get("labels") or {}
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """What an action needs to know to plan.
+
+    Attributes:
+        workload: The target as it is now.
+        parameters: The policy's.
+        anomaly_type: What is to be healed.
+        symptom: The fact, where there is one.
+        prediction: The endpoint's answer, where there is one.
+        attempt: 1 for the first attempt of the incident.
+        mark: Value for the remediation annotation, ``name/attempt``.
+    """
+
+    workload: Workload
+    parameters: Parameters
+    anomaly_type: AnomalyType
+    symptom: Symptom | None
+    prediction: Prediction | None
+    attempt: int
+    mark: str
+
+
+class ActionPlanner(Protocol):
+    """One action: one file in controller/actions, one line in ACTIONS. Plans purely; the cluster adapter applies."""
+
+    name: Action
+    rights: tuple[tuple[str, str, str], ...]
+    """API group, resource, verb of every write it may plan; RBAC is generated from these."""
+
+    def plan(self, request: PlanRequest) -> Change:
+        """The change that would help.
+
+        Raises:
+            selfheal.errors.Refused: With a CamelCase reason and a sentence that says what would be needed.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One piece of evidence about a fix.
+
+    Attributes:
+        name: ``ReplicasReady``, ``RestartsFlat``, ``SignalClear``, ``SpecKept``, ``EndpointCalm``.
+        holds: True, False, or None for "cannot tell".
+        message: For people, with the numbers.
+    """
+
+    name: str
+    holds: bool | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Where verification stands.
+
+    Attributes:
+        outcome: None while it is too early to say.
+        findings: The evidence.
+        reason: CamelCase constant (``Stable``, ``StillFailing``, ``RevertedByOwner``, ``Infeasible``, ``TimedOut``, ...).
+        recovered: When all findings began to hold without a break; None while they don't.
+    """
+
+    outcome: Outcome | None
+    findings: tuple[Finding, ...]
+    reason: str
+    recovered: datetime | None = None
