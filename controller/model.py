@@ -142,7 +142,7 @@ class Judgement:
     Attributes:
         outcome: None while it is too early to say.
         findings: The evidence.
-        reason: CamelCase constant (``Stable``, ``StillFailing``, ``RevertedByOwner``, ``Infeasible``, ``TimedOut``, ...).
+        reason: CamelCase constant (``Stable``, ``StillFailing``, ``RevertedByOwner``, ``TimedOut``, ...).
         recovered: When all findings began to hold without a break; None while they don't.
     """
 
