@@ -1,0 +1,195 @@
+"""From Prometheus series to samples by workload, on one grid. Pure: no I/O, no numpy.
+
+Replicas of one workload become one series by the query's ``aggregate`` rule, and the pod that was worst at the newest
+sample is remembered. Metrics of a namespace, a node or the cluster describe entities of their own
+(``shop/Namespace/shop``, ``cluster/Node/10.0.0.7``, ``cluster/Cluster/cluster``), so that they can never drive an
+action on one workload.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from selfheal.catalogue import BY_NAME, Query, Scope
+
+_MOST_POINTS = 10_000  # Prometheus refuses more than 11,000 points a series in one range query
+
+Samples = list[float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSet:
+    """Samples of many workloads on one grid.
+
+    Attributes:
+        end: Time of the newest sample (UTC).
+        step: Seconds between samples.
+        samples: Length of every list.
+        windows: ``workload -> metric -> samples``, the newest last; every workload has every metric asked for.
+        worst: ``workload -> metric -> pod`` that had the highest value at the newest sample.
+        forms: The PromQL that answered, by metric; metrics without data are absent.
+        failed: Why a query failed, by metric. Its samples are gaps, never zeros.
+    """
+
+    end: datetime
+    step: float
+    samples: int
+    windows: dict[str, dict[str, Samples]]
+    worst: dict[str, dict[str, str]] = field(default_factory=dict)
+    forms: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Evenly spaced moments: ``samples`` of them, ``step`` seconds apart, the last one at ``end``."""
+
+    end: datetime
+    samples: int
+    step: float
+
+    @property
+    def span(self) -> float:
+        """Seconds from the first moment to the last."""
+        return (self.samples - 1) * self.step
+
+    def chunks(self) -> Iterator[tuple[datetime, datetime]]:
+        """Ranges of at most _MOST_POINTS points that cover the grid without overlap."""
+        first = self.end - timedelta(seconds=self.span)
+        for index in range(0, self.samples, _MOST_POINTS):
+            last = min(index + _MOST_POINTS, self.samples) - 1
+            yield first + timedelta(seconds=index * self.step), first + timedelta(seconds=last * self.step)
+
+    def place(self, timestamp: float) -> int:
+        """Index of a moment, which may lie outside."""
+        return self.samples - 1 - round((self.end.timestamp() - timestamp) / self.step)
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """Who owns a pod or a volume claim: ``(namespace, name)`` to ``namespace/Kind/name``."""
+
+    pods: Mapping[tuple[str, str], str]
+    claims: Mapping[tuple[str, str], str]
+
+    @classmethod
+    def read(
+        cls,
+        pods: Iterable[Mapping[str, str]],
+        replica_sets: Iterable[Mapping[str, str]],
+        jobs: Iterable[Mapping[str, str]],
+        claims: Iterable[Mapping[str, str]],
+    ) -> Owners:
+        """Read the label sets of kube-state-metrics' owner metrics."""
+        above = {("ReplicaSet", s.get("namespace", ""), s.get("replicaset", "")): s for s in replica_sets}
+        above |= {("Job", s.get("namespace", ""), s.get("job_name", "")): s for s in jobs}
+        owner: dict[tuple[str, str], str] = {}
+        for series in pods:
+            namespace, kind, name = (series.get(k, "") for k in ("namespace", "owner_kind", "owner_name"))
+            parent = above.get((kind, namespace, name), {})
+            if parent.get("owner_name") not in (None, "", "<none>"):
+                kind, name = parent["owner_kind"], parent["owner_name"]
+            if name not in ("", "<none>"):  # a bare pod has nobody to heal it
+                owner[namespace, series.get("pod", "")] = f"{namespace}/{kind}/{name}"
+        held = ((s.get("namespace", ""), s.get("pod", ""), s.get("persistentvolumeclaim", "")) for s in claims)
+        return cls(owner, {(ns, claim): owner[ns, pod] for ns, pod, claim in held if (ns, pod) in owner})
+
+    def entity(self, scope: Scope, labels: Mapping[str, str]) -> str | None:
+        """Whom a series describes; None where nobody is known to own it."""
+        namespace = labels.get("namespace", "")
+        match scope:
+            case Scope.CLUSTER:
+                return "cluster/Cluster/cluster"
+            case Scope.NODE:
+                return f"cluster/Node/{labels.get('node') or labels.get('instance', 'unknown').rpartition(':')[0]}"
+            case Scope.NAMESPACE:
+                return f"{namespace}/Namespace/{namespace}" if namespace else None
+        if deployment := labels.get("deployment"):
+            return f"{namespace}/Deployment/{deployment}"
+        if claim := labels.get("persistentvolumeclaim"):
+            return self.claims.get((namespace, claim))
+        return self.pods.get((namespace, labels.get("pod", "")))
+
+
+class Collected:
+    """Series as they arrive, put on the grid."""
+
+    def __init__(self, grid: Grid, queries: Collection[Query], workloads: Collection[str] | None) -> None:
+        self._grid = grid
+        self._names = [query.name for query in queries]
+        self._wanted = None if workloads is None else set(workloads)
+        self._windows: dict[str, dict[str, Samples]] = {name: {} for name in workloads or ()}
+        self._worst: dict[str, dict[str, str]] = {}
+        self._peak: dict[tuple[str, str], float] = {}
+        self._forms: dict[str, str] = {}
+        self._failed: dict[str, str] = {}
+
+    def add(self, query: Query, series: Iterable[Any], form: str, error: str, owners: Owners) -> None:
+        """Take the series that one query returned, with the form that gave them and why forms failed."""
+        if form:
+            self._forms[query.name] = form
+        if error:
+            self._failed[query.name] = error
+        for one in series:
+            entity = owners.entity(query.scope, one["metric"])
+            if entity is not None and (self._wanted is None or entity in self._wanted):
+                self._put(query, entity, one)
+
+    def _put(self, query: Query, entity: str, series: Any) -> None:
+        window = self._windows.setdefault(entity, {})
+        samples = window.setdefault(query.name, [None] * self._grid.samples)
+        place, newest = 0, None
+        for timestamp, text in series["values"]:
+            place, value = self._grid.place(float(timestamp)), _number(text)
+            if value is not None and 0 <= place < len(samples):
+                samples[place] = _join(query.aggregate, samples[place], value)
+                newest = value
+        pod = series["metric"].get("pod", "")
+        if pod and newest is not None and place == self._grid.samples - 1:
+            self._remember_worst(query.name, entity, pod, newest)
+
+    def _remember_worst(self, metric: str, entity: str, pod: str, value: float) -> None:
+        if value >= self._peak.get((entity, metric), -math.inf):
+            self._peak[entity, metric] = value
+            self._worst.setdefault(entity, {})[metric] = pod
+
+    def result(self) -> WindowSet:
+        """Everything collected, gaps included."""
+        gap: Samples = [None] * self._grid.samples
+        return WindowSet(
+            end=self._grid.end,
+            step=self._grid.step,
+            samples=self._grid.samples,
+            windows={
+                entity: {name: window.get(name, gap) for name in self._names_of(entity, window)}
+                for entity, window in sorted(self._windows.items())
+            },
+            worst=self._worst,
+            forms=self._forms,
+            failed=self._failed,
+        )
+
+    def _names_of(self, entity: str, window: Mapping[str, Samples]) -> list[str]:
+        """All metrics asked for whose scope fits the entity, so that entities of one kind have equal windows."""
+        scopes = {BY_NAME[name].scope for name in window} or {_scope_of(entity)}
+        return [name for name in self._names if BY_NAME[name].scope in scopes]
+
+
+def _scope_of(entity: str) -> Scope:
+    kind = entity.split("/")[1] if entity.count("/") == 2 else ""
+    return {"Namespace": Scope.NAMESPACE, "Node": Scope.NODE, "Cluster": Scope.CLUSTER}.get(kind, Scope.WORKLOAD)
+
+
+def _join(rule: str, old: float | None, new: float) -> float:
+    if old is None:
+        return new
+    return old + new if rule == "sum" else max(old, new)
+
+
+def _number(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None
