@@ -1,0 +1,14 @@
+# Compile the locked requirements: one file an image, one for development. No index URL is written.
+set -eu
+cd "$(dirname "$0")/.."
+compile() {
+    out=requirements/$1.txt
+    shift
+    uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
+        --custom-compile-command "make lock" "$@" -o "$out"
+    echo "$out: $(grep -c '^[a-z]' "$out") packages"
+}
+compile dev --all-extras --group dev
+compile controller --extra controller
+compile serving --extra serving
+compile trainer --extra detect --extra trainer
