@@ -1,0 +1,115 @@
+"""The client against a real Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from selfheal.errors import Forbidden, Unavailable, WrongUse
+from selfheal.prometheus import PrometheusClient
+from tests.support.prometheus import free_port, prometheus
+
+pytestmark = pytest.mark.integration
+
+START = datetime(2026, 11, 22, 0, 0, tzinfo=UTC)
+MINUTES = 240
+END = START + timedelta(minutes=MINUTES - 1)
+
+
+def openmetrics() -> str:
+    """Two replicas of shop/Deployment/cart; the second one is missing for ten minutes, and restarts once."""
+    rows: dict[str, list[str]] = {"memory": [], "restarts": [], "owner": [], "parent": [], "phase": []}
+    for minute in range(MINUTES):
+        at = int(START.timestamp()) + 60 * minute
+        for pod, base in (("cart-a-1", 100), ("cart-a-2", 50)):
+            if pod == "cart-a-2" and 100 <= minute < 110:
+                continue
+            labels = f'namespace="shop",pod="{pod}",container="app"'
+            rows["memory"].append(f"container_memory_working_set_bytes{{{labels}}} {base + minute} {at}")
+            restarts = int(pod == "cart-a-2" and minute > 200)
+            rows["restarts"].append(f"kube_pod_container_status_restarts_total{{{labels}}} {restarts} {at}")
+            owner = f'namespace="shop",pod="{pod}",owner_kind="ReplicaSet",owner_name="cart-a"'
+            rows["owner"].append(f"kube_pod_owner{{{owner}}} 1 {at}")
+        parent = 'namespace="shop",replicaset="cart-a",owner_kind="Deployment",owner_name="cart"'
+        rows["parent"].append(f"kube_replicaset_owner{{{parent}}} 1 {at}")
+        rows["phase"].append(f'kube_pod_status_phase{{namespace="shop",pod="cart-a-1",phase="Running"}} 1 {at}')
+    kinds = {
+        "memory": "container_memory_working_set_bytes gauge",
+        "restarts": "kube_pod_container_status_restarts counter",
+        "owner": "kube_pod_owner gauge",
+        "parent": "kube_replicaset_owner gauge",
+        "phase": "kube_pod_status_phase gauge",
+    }
+    return "".join(f"# TYPE {kinds[key]}\n" + "\n".join(lines) + "\n" for key, lines in rows.items()) + "# EOF\n"
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusClient]:
+    with prometheus(tmp_path_factory.mktemp("prometheus"), openmetrics()) as url:
+        yield PrometheusClient(url)
+
+
+def test_the_probe_tells_what_returns_data_and_how_old_it_is(client: PrometheusClient) -> None:
+    found = {result.query.name: result for result in client.probe(at=END + timedelta(seconds=45))}
+    assert len(found) == 23
+    assert found["pod_memory_usage"].series == 2
+    assert found["pod_memory_usage"].age == 45.0
+    assert found["node_memory_utilization"].series == 0
+    assert found["node_memory_utilization"].age is None
+    assert not found["node_memory_utilization"].error
+
+
+def test_history_comes_by_workload_with_the_worst_replica_for_all(client: PrometheusClient) -> None:
+    found = client.workload_history(START, END, 60.0)
+    assert list(found.windows) == ["shop/Deployment/cart"]
+    memory = found.windows["shop/Deployment/cart"]["pod_memory_usage"]
+    assert memory == [100.0 + minute for minute in range(MINUTES)]
+    assert found.worst["shop/Deployment/cart"]["container_restart_count"] == "cart-a-2"
+
+
+def test_metrics_without_data_are_gaps_and_say_so_by_having_no_form(client: PrometheusClient) -> None:
+    found = client.workload_windows(END, 10, 60.0)
+    window = found.windows["shop/Deployment/cart"]
+    assert window["pod_cpu_usage"] == [None] * 10
+    assert "pod_cpu_usage" not in found.forms
+    assert not found.failed
+
+
+def test_all_workloads_are_answered_by_one_query_a_metric(client: PrometheusClient) -> None:
+    seen: list[tuple[str, int, int]] = []
+    client.workload_windows(END, 5, 60.0, names=["pod_memory_usage"], progress=lambda *step: seen.append(step))
+    assert seen == [("pod_memory_usage", 1, 1)]
+
+
+def test_wider_metrics_come_as_entities_of_their_own(client: PrometheusClient) -> None:
+    found = client.workload_windows(END, 3, 60.0, names=["pods_running", "pod_memory_usage"])
+    assert found.windows["shop/Namespace/shop"] == {"pods_running": [1.0, 1.0, 1.0]}
+    assert set(found.windows["shop/Deployment/cart"]) == {"pod_memory_usage"}
+
+
+def test_a_moment_before_all_data_is_no_data_and_no_error(client: PrometheusClient) -> None:
+    found = client.workload_windows(START - timedelta(days=2), 5, 60.0, workloads=["shop/Deployment/cart"])
+    assert found.windows["shop/Deployment/cart"]["pod_memory_usage"] == [None] * 5
+
+
+def test_a_prometheus_that_is_down_is_unavailable_and_says_where() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(Unavailable, match=url):
+        PrometheusClient(url, retries=0).probe()
+
+
+def test_a_url_that_is_none_is_refused_with_an_example() -> None:
+    with pytest.raises(WrongUse, match="http://prometheus"):
+        PrometheusClient("prometheus:9090")
+
+
+def test_a_path_that_is_no_prometheus_is_refused_and_not_read_as_no_data(client: PrometheusClient) -> None:
+    with pytest.raises(Forbidden, match="check the URL"):
+        PrometheusClient(client.url + "/nothing-here").probe()
+
+
+def test_a_history_that_ends_before_it_starts_is_wrong_use(client: PrometheusClient) -> None:
+    with pytest.raises(WrongUse, match="after the start"):
+        client.workload_history(END, START, 60.0)
