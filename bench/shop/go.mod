@@ -1,0 +1,3 @@
+module selfheal.bench/shop
+
+go 1.24.0
