@@ -1,0 +1,199 @@
+"""From raw scores to votes and to confidence, in three separate steps.
+
+1. **p-value**: how often would normal data score as high? The bulk is ranked against held-back recent normal data, the tail
+   is a fitted exponential of the log-score. The reference follows the data slowly, and stands still while the detector
+   itself alarms, so that an incident cannot teach it that incidents are normal.
+2. **vote**: the p-value passes a level in k of the last m rows, and holds until it is quiet again (hysteresis).
+3. **confidence**: a logistic curve from the evidence of the votes to the probability of a real anomaly, fitted on faults
+   injected into held-back normal data (:mod:`selfheal.injection`), never on labels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from selfheal.window import Floats
+
+Flags = npt.NDArray[np.bool_]
+
+_LN10 = math.log(10.0)
+MOST_SURPRISE = 12.0
+"""-log10(p) is cut here: nothing that was seen a few thousand times supports a smaller p."""
+
+
+@dataclass(frozen=True)
+class VoteSettings:
+    """How surprise becomes a vote.
+
+    Attributes:
+        level: p-value at which a row counts; 0.0005 is one false row in about a day and a half of minutes.
+        release: p-value above which a raised vote begins to fall.
+        needed: Rows of the last ``among`` that must count.
+        among: Length of the memory, in rows.
+        follow: Rows in which the reference can move by its own width; a day of minutes.
+    """
+
+    level: float = 5e-4
+    release: float = 1e-2
+    needed: int = 2
+    among: int = 3
+    follow: float = 1440.0
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a detector's score looks like on normal data.
+
+    Attributes:
+        middle: 90 % quantile of the log-score.
+        tail: Mean excess of the log-score above it: the scale of the exponential tail.
+        body: Log-scores at 0, 5, .. 90 %, shape [19], for ranks below the tail.
+    """
+
+    middle: float
+    tail: float
+    body: Floats
+
+    @classmethod
+    def learn(cls, scores: Floats) -> Reference:
+        """From scores of held-back normal rows, shape [t]."""
+        logs = _log(scores)
+        middle = float(np.quantile(logs, 0.9))
+        over = logs[logs > middle] - middle
+        # The mean excess alone would trust a short sample; the far quantile keeps heavy tails honest.
+        far = float(np.quantile(logs, 0.995)) - middle
+        tail = max(float(over.mean()) if over.size else 0.0, far / math.log(20.0), 0.02)
+        return cls(middle, tail, np.quantile(logs, np.linspace(0, 0.9, 19)))
+
+    def surprise(self, scores: Floats, follow: float) -> Floats:
+        """-log10 of the p-value of each row, causal, shape [t].
+
+        Args:
+            scores: Raw scores, shape [t].
+            follow: Rows in which the reference can move by its own width.
+        """
+        logs = _log(scores)
+        shift = _follow(logs, self.middle, self.tail, follow)
+        over = (logs - shift - self.middle) / self.tail
+        rank = np.interp(logs - shift, self.body, np.linspace(0, 0.9, 19))
+        found: Floats = np.where(over > 0, 1.0 + over / _LN10, -np.log10(np.maximum(1 - rank, 0.1)))
+        return np.clip(found, 0.0, MOST_SURPRISE)
+
+
+def _log(scores: Floats) -> Floats:
+    found: Floats = np.log(np.maximum(scores, 0.0) + 1e-3)
+    return found
+
+
+def _follow(logs: Floats, middle: float, width: float, rows: float) -> Floats:
+    """How far the 90 % quantile has moved before each row, by stochastic quantile tracking.
+
+    The step up is nine times the step down, so that the estimate rests where 90 % lie below. While a row is beyond all
+    doubt the step is a fifth.
+    """
+    step = 3.0 * width / max(rows, 1.0)
+    shift, found = 0.0, np.empty(len(logs))
+    doubt = middle + width * math.log(100.0)
+    for i, value in enumerate(logs):
+        found[i] = shift
+        if value > doubt + shift:
+            shift += 0.2 * step
+        elif value > middle + shift:
+            shift += 0.9 * step
+        else:
+            shift -= 0.1 * step
+            shift = max(shift, -width)
+    return found
+
+
+def raise_votes(surprise: Floats, settings: VoteSettings) -> Flags:
+    """Votes from surprise: k of m to rise, quiet for m rows to fall, shape [t]."""
+    high = surprise >= -math.log10(settings.level)
+    calm = surprise < -math.log10(settings.release)
+    recent = np.convolve(high, np.ones(settings.among, dtype=int))[: len(high)]
+    quiet = np.convolve(calm, np.ones(settings.among, dtype=int))[: len(calm)]
+    up, votes = False, np.zeros(len(high), dtype=bool)
+    for i in range(len(high)):
+        if recent[i] >= settings.needed:
+            up = True
+        elif up and quiet[i] >= min(settings.among, i + 1):
+            up = False
+        votes[i] = up
+    return votes
+
+
+def evidence(surprises: Floats) -> Floats:
+    """What the confidence is read from: the second largest and the mean surprise, shape [t, 2].
+
+    Args:
+        surprises: By detector, NaN where one abstains, shape [t, d].
+    """
+    known = np.nan_to_num(surprises, nan=0.0)
+    ordered = np.sort(known, axis=1)
+    second = ordered[:, -2] if known.shape[1] > 1 else np.zeros(len(known))
+    count = np.maximum(np.isfinite(surprises).sum(axis=1), 1)
+    return np.column_stack([second, known.sum(axis=1) / count])
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """A logistic curve from evidence to probability.
+
+    Attributes:
+        weights: Shape [2], not negative: more surprise never lowers the confidence.
+        bias: Log-odds without any surprise.
+    """
+
+    weights: Floats
+    bias: float
+
+    @classmethod
+    def default(cls) -> Confidence:
+        """What holds where there was too little data to calibrate: 0.5 at two votes of p = 0.001."""
+        return cls(np.array([1.2, 0.6]), -5.4)
+
+    @classmethod
+    def learn(cls, rows: Floats, faulty: Flags, prior: float = 0.05) -> Confidence:
+        """Fit on evidence of rows with and without injected faults.
+
+        Args:
+            rows: Evidence, shape [n, 2].
+            faulty: Whether a fault was injected, shape [n].
+            prior: Share of anomalous rows to assume in real life; injected ones are far more frequent.
+
+        Returns:
+            The curve; the default one where a class is missing.
+        """
+        if faulty.sum() < 20 or (~faulty).sum() < 20:
+            return cls.default()
+        weight = np.where(faulty, prior / faulty.mean(), (1 - prior) / (1 - faulty.mean()))
+        theta = _logistic(rows, faulty.astype(float), weight)
+        return cls(np.maximum(theta[:2], 0.05), float(theta[2]))
+
+    def __call__(self, rows: Floats) -> Floats:
+        """Probability for evidence of shape [t, 2], shape [t]."""
+        log_odds = np.clip(rows @ self.weights + self.bias, -30, 30)
+        found: Floats = 1 / (1 + np.exp(-log_odds))
+        return found
+
+
+def _logistic(rows: Floats, target: Floats, weight: Floats) -> Floats:
+    """Weighted logistic regression with a little ridge, by scipy's optimiser; weights not negative, shape [3]."""
+    from scipy.optimize import minimize
+
+    design = np.column_stack([rows, np.ones(len(rows))])
+    share = weight / weight.sum()
+
+    def loss(theta: Floats) -> tuple[float, Floats]:
+        odds = design @ theta
+        value = share @ (np.logaddexp(0.0, odds) - target * odds) + 1e-4 * float(theta[:2] @ theta[:2])
+        slope = design.T @ (share * (1 / (1 + np.exp(-np.clip(odds, -30, 30))) - target))
+        slope[:2] += 2e-4 * theta[:2]
+        return float(value), slope
+
+    found: Floats = minimize(loss, np.array([1.0, 0.5, -4.0]), jac=True, bounds=[(0, 8), (0, 8), (-15, 3)]).x
+    return found

@@ -1,0 +1,197 @@
+"""What all detectors share: the contract, the scaling of metrics, the way from many metrics to one score, storage.
+
+A model is one ``.npz`` of numbers and nothing that could run (docs/adr/0004-models-as-data.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, Self, runtime_checkable
+
+import numpy as np
+
+from selfheal.errors import BadModel, InsufficientData, MetricMismatch
+from selfheal.window import Floats, MetricWindow, fill_gaps, increases, is_counter
+
+CAP = 8.0
+"""Deviation of one metric, in units of its spread, beyond which more is not more wrong. Without a cap a metric that was
+constant in training decides alone."""
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """The contract. Metric-agnostic, deterministic under its seed, tolerant of gaps, constants and resets."""
+
+    name: str
+    names: tuple[str, ...]
+
+    def fit(self, window: MetricWindow) -> Self:
+        """Learn what is normal.
+
+        Raises:
+            InsufficientData: With how many samples would do.
+        """
+        ...
+
+    def score(self, window: MetricWindow) -> Floats:
+        """How unusual each row is, shape [t], higher is more anomalous, never NaN. Causal.
+
+        Raises:
+            MetricMismatch: When the window has other metrics than the ones fitted.
+        """
+        ...
+
+    def deviations(self, window: MetricWindow) -> Floats:
+        """How far each metric is from what was expected, in units of its usual spread, shape [t, m]."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write ``NAME.npz`` into a folder."""
+        ...
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what ``save`` wrote.
+
+        Raises:
+            BadModel: When that is damaged.
+        """
+        ...
+
+
+def require(window: MetricWindow, need: int, what: str) -> None:
+    """Raise InsufficientData unless a window has enough usable rows."""
+    if window.usable < need:
+        raise InsufficientData(need, window.usable, what)
+
+
+def check_names(window: MetricWindow, names: tuple[str, ...]) -> MetricWindow:
+    """The window with its metrics in the model's order.
+
+    Raises:
+        MetricMismatch: When they are not the same set.
+    """
+    if window.names == names:
+        return window
+    missing, unknown = set(names) - set(window.names), set(window.names) - set(names)
+    if missing or unknown:
+        raise MetricMismatch(window.workload, missing, unknown)
+    return window.select(names)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How metrics become comparable numbers; learned on training data.
+
+    Attributes:
+        counter: Which metrics are counters, shape [m] (bool).
+        centre: Usual value, shape [m].
+        spread: Usual deviation, in the metric's unit, shape [m]; never zero.
+        alive: Which metrics had data, shape [m] (bool); the others do not count.
+    """
+
+    counter: Floats
+    centre: Floats
+    spread: Floats
+    alive: Floats
+
+    @classmethod
+    def learn(cls, window: MetricWindow) -> Scaling:
+        """From a training window."""
+        counter = is_counter(window.values)
+        values = increases(window.values, counter)
+        known = np.isfinite(values)
+        alive = known.any(axis=0)
+        filled = fill_gaps(values)
+        # Winsorised moments: one wild training sample must not widen the band for good.
+        low, high = np.quantile(filled, [0.002, 0.998], axis=0)
+        clipped = np.clip(filled, low, high)
+        centre, spread = clipped.mean(axis=0), clipped.std(axis=0)
+        floor = 1e-6 * (1 + np.abs(centre)) + 0.005 * np.abs(centre)
+        return cls(counter.astype(float), centre, np.maximum(spread, floor), alive.astype(float))
+
+    def apply(self, window: MetricWindow) -> Floats:
+        """Scaled values, shape [t, m], capped, gaps carried forward, metrics without data 0."""
+        values = increases(window.values, self.counter.astype(bool))
+        scaled = (fill_gaps(values, self.centre) - self.centre) / self.spread
+        result: Floats = np.clip(scaled, -CAP * 4, CAP * 4) * self.alive
+        return result
+
+    def invert(self, scaled: Floats) -> Floats:
+        """Back to the metrics' units (increases for counters)."""
+        result: Floats = scaled * self.spread + self.centre
+        return result
+
+    def arrays(self) -> dict[str, Floats]:
+        """For storage."""
+        return {"counter": self.counter, "centre": self.centre, "spread": self.spread, "alive": self.alive}
+
+
+def combine(deviations: Floats, alive: Floats) -> Floats:
+    """From many metrics to one score: root mean square of the worst quarter (at least three), each capped.
+
+    Args:
+        deviations: Shape [t, m], in units of each metric's spread.
+        alive: Which metrics count, shape [m].
+
+    Returns:
+        Shape [t].
+    """
+    live = np.minimum(np.abs(deviations[:, alive.astype(bool)]), CAP) ** 2
+    if live.shape[1] == 0:
+        return np.zeros(len(deviations))
+    top = min(live.shape[1], max(3, live.shape[1] // 4))
+    worst = np.partition(live, live.shape[1] - top, axis=1)[:, -top:]
+    result: Floats = np.sqrt(worst.mean(axis=1))
+    return result
+
+
+def smooth(values: Floats, span: float) -> Floats:
+    """Causal exponential smoothing along time; ``span`` is the samples after which 63 % is forgotten."""
+    from scipy.signal import lfilter
+
+    keep = float(np.exp(-1.0 / span))
+    start = values[:1] * keep
+    result: Floats = lfilter([1 - keep], [1, -keep], values, axis=0, zi=start)[0]
+    return result
+
+
+def save_arrays(folder: Path, name: str, names: tuple[str, ...], arrays: Mapping[str, Floats]) -> None:
+    """Write numbers and metric names to ``NAME.npz``; big tables in float32."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(folder / f"{name}.npz", names=np.array(names, dtype=np.str_), allow_pickle=False, **dict(arrays))
+
+
+def load_arrays(folder: Path, name: str) -> tuple[tuple[str, ...], dict[str, Floats]]:
+    """Read what :func:`save_arrays` wrote.
+
+    Raises:
+        BadModel: When the file is missing, damaged, or holds objects.
+    """
+    path = folder / f"{name}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {key: stored[key] for key in stored.files}
+        names = tuple(str(metric) for metric in arrays.pop("names"))
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise BadModel(f"{path.name} of the model cannot be read ({error}): train or fetch the model again") from None
+    return names, arrays
+
+
+def pick(arrays: Mapping[str, Floats], *keys: str) -> tuple[Floats, ...]:
+    """Arrays by key.
+
+    Raises:
+        BadModel: When one is missing.
+    """
+    lacking = [key for key in keys if key not in arrays]
+    if lacking:
+        raise BadModel(f"the model lacks {', '.join(lacking)}: it was written by another version, train it again")
+    return tuple(arrays[key] for key in keys)
+
+
+def scaling_of(arrays: Mapping[str, Floats]) -> Scaling:
+    """The scaling stored among a detector's arrays."""
+    return Scaling(*pick(arrays, "counter", "centre", "spread", "alive"))

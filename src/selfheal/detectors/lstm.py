@@ -1,0 +1,100 @@
+"""LSTM over all metrics jointly: what comes a little later, given what came before.
+
+Trained with torch (on a GPU if there is one), kept as weight matrices and run with numpy: the endpoint needs no torch.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from selfheal.detectors.residual import ResidualDetector
+from selfheal.window import Floats, MetricWindow
+
+_HIDDEN = 32
+_LENGTH = 64  # samples of a training sequence
+_BURN_IN = 16  # samples before the state means anything
+_HORIZON = 5  # samples ahead: one step ahead a network learns to repeat the last sample
+_SEQUENCES = 384
+_EPOCHS = 12
+
+
+class LstmDetector(ResidualDetector):
+    """Catches sequences that never ran this way."""
+
+    name: ClassVar[str] = "lstm"
+    need: ClassVar[int] = 200
+    memory: ClassVar[float] = 8.0
+
+    def _learn(self, scaled: Floats, window: MetricWindow) -> dict[str, Floats]:
+        return _train(np.clip(scaled, -6, 6), self.seed)
+
+    def _forecast(self, scaled: Floats, window: MetricWindow) -> Floats:
+        ahead = _run(np.clip(scaled, -6, 6), self._arrays)
+        # The forecast for row i was made at row i - _HORIZON; the first rows have none and are taken as they are.
+        return np.vstack([scaled[:_HORIZON], ahead[:-_HORIZON]])[: len(scaled)]
+
+
+def _train(scaled: Floats, seed: int) -> dict[str, Floats]:
+    import torch
+
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(mode=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    metrics = scaled.shape[1]
+    network = torch.nn.LSTM(metrics, _HIDDEN, batch_first=True).to(device)
+    head = torch.nn.Linear(_HIDDEN, metrics).to(device)
+    optimiser = torch.optim.Adam([*network.parameters(), *head.parameters()], lr=0.01)
+    data = torch.tensor(scaled, dtype=torch.float32, device=device)
+    random = np.random.default_rng(seed)
+    length = min(_LENGTH, len(scaled) - _HORIZON - 1)
+    for epoch in range(_EPOCHS):
+        for group in optimiser.param_groups:
+            group["lr"] = 0.01 * (1 - epoch / _EPOCHS)
+        starts = random.integers(0, len(scaled) - length - _HORIZON + 1, _SEQUENCES)
+        for batch in np.split(starts, 8):
+            inputs = torch.stack([data[s : s + length] for s in batch])
+            targets = torch.stack([data[s + _HORIZON : s + _HORIZON + length] for s in batch])
+            forecast = inputs + head(network(inputs)[0])
+            loss = torch.nn.functional.smooth_l1_loss(forecast[:, _BURN_IN:], targets[:, _BURN_IN:])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    return _weights(network, head)
+
+
+def _weights(network: Any, head: Any) -> dict[str, Floats]:
+    def plain(tensor: Any) -> Floats:
+        found: Floats = tensor.detach().cpu().numpy().astype(np.float32)
+        return found
+
+    return {
+        "w_in": plain(network.weight_ih_l0),
+        "w_state": plain(network.weight_hh_l0),
+        "w_bias": plain(network.bias_ih_l0 + network.bias_hh_l0),
+        "w_out": plain(head.weight),
+        "b_out": plain(head.bias),
+    }
+
+
+def _run(scaled: Floats, arrays: dict[str, Floats]) -> Floats:
+    """Forecast made at each row for _HORIZON rows later, shape [t, m]."""
+    size = arrays["w_state"].shape[1]
+    drive = scaled.astype(np.float32) @ arrays["w_in"].T + arrays["w_bias"]
+    w_state = arrays["w_state"].T
+    state, cell = np.zeros(size, np.float32), np.zeros(size, np.float32)
+    states = np.empty((len(scaled), size), np.float32)
+    for i, row in enumerate(drive):
+        gates = row + state @ w_state
+        gates[: 2 * size] = _sigmoid(gates[: 2 * size])
+        gates[3 * size :] = _sigmoid(gates[3 * size :])
+        cell = gates[size : 2 * size] * cell + gates[:size] * np.tanh(gates[2 * size : 3 * size])
+        state = gates[3 * size :] * np.tanh(cell)
+        states[i] = state
+    found: Floats = scaled + (states @ arrays["w_out"].T + arrays["b_out"]).astype(float)
+    return found
+
+
+def _sigmoid(x: Any) -> Any:
+    return 0.5 * (1 + np.tanh(0.5 * x))

@@ -1,0 +1,101 @@
+"""Prophet for each metric: the level that a time of day and a day of the week should have.
+
+Fitted with the prophet package on a thinned series, kept as one table of a week. A slow level follows drift between two
+trainings, so that a threshold is not stuck on for good.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import ClassVar
+
+import numpy as np
+
+from selfheal.detectors.residual import ResidualDetector
+from selfheal.window import DAY, Floats, MetricWindow, Times
+
+_SLOTS = 336  # half hours of a week
+_FIT_POINTS = 700  # what a fit looks at; a daily and a weekly shape need no more
+_MOST_FITS = 24  # metrics with the strongest rhythm; the rest has a level and no shape
+_WEEK = np.timedelta64(7 * 24 * 3600, "s")
+_MONDAY = np.datetime64("2024-01-01T00:00:00", "s")
+
+
+class ProphetDetector(ResidualDetector):
+    """Catches breaks of season: a peak that is missing, or one at the wrong time."""
+
+    name: ClassVar[str] = "prophet"
+    memory: ClassVar[float] = 5.0
+
+    def _needed(self, window: MetricWindow) -> int:
+        return max(100, round(2 * DAY / window.step))
+
+    def _learn(self, scaled: Floats, window: MetricWindow) -> dict[str, Floats]:
+        strength = _rhythm(scaled, window)
+        chosen = [int(i) for i in np.argsort(-strength)[:_MOST_FITS] if strength[i] > 0.05]
+        table = np.repeat(scaled.mean(axis=0)[None, :], _SLOTS, axis=0)
+        for column in chosen:
+            table[:, column] = _fit_week(scaled[:, column], window)
+        return {"table": table.astype(np.float32), "halflife": np.array([DAY / window.step])}
+
+    def _forecast(self, scaled: Floats, window: MetricWindow) -> Floats:
+        season = self._arrays["table"][_slot(window.times)].astype(float)
+        return season + _drift(scaled - season, float(self._arrays["halflife"][0]))
+
+
+def _slot(times: Times) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    into_week = (times - _MONDAY) % _WEEK
+    found: np.ndarray[tuple[int], np.dtype[np.int64]] = (into_week // np.timedelta64(1800, "s")).astype(np.int64)
+    return found
+
+
+def _drift(rest: Floats, halflife: float) -> Floats:
+    """The slow level of what the season leaves over, from earlier rows alone.
+
+    Each sample pulls by at most one spread, so that an incident of an hour does not become the new normal.
+    """
+    rate = 1 - 0.5 ** (1 / max(halflife, 2.0))
+    level = np.zeros(rest.shape[1])
+    found = np.empty_like(rest)
+    for i, row in enumerate(rest):
+        found[i] = level
+        level = level + rate * np.clip(row - level, -1.0, 1.0) * 3.0
+    return found
+
+
+def _rhythm(scaled: Floats, window: MetricWindow) -> Floats:
+    """Share of each metric's variance that the time of day explains, shape [m]."""
+    slots = _slot(window.times) % 48
+    counts = np.maximum(np.bincount(slots, minlength=48), 1)
+    total = scaled.var(axis=0) + 1e-12
+    means = np.array([np.bincount(slots, column, 48) / counts for column in scaled.T]).reshape(-1, 48)
+    explained: Floats = means[:, slots].var(axis=1) / total
+    return explained
+
+
+def _fit_week(values: Floats, window: MetricWindow) -> Floats:
+    """Prophet's season over one week, shape [_SLOTS]."""
+    import pandas as pd
+    from prophet import Prophet
+
+    for name in ("cmdstanpy", "prophet"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    block = max(1, len(values) // _FIT_POINTS)
+    whole = len(values) // block * block
+    thinned = np.clip(values[:whole], -8, 8).reshape(-1, block).mean(axis=1)
+    frame = pd.DataFrame({"ds": pd.DatetimeIndex(window.times[:whole:block]), "y": thinned})
+    weekly = window.span.total_seconds() >= 14 * DAY * 0.98
+    model = Prophet(
+        growth="flat",
+        yearly_seasonality=False,
+        weekly_seasonality=3 if weekly else False,
+        daily_seasonality=6,
+        uncertainty_samples=0,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # prophet's own use of pandas
+        model.fit(frame)
+        week = pd.DataFrame({"ds": pd.date_range("2024-01-01 00:15", periods=_SLOTS, freq="30min")})
+        found: Floats = model.predict(week)["yhat"].to_numpy(dtype=float)
+    return found

@@ -1,0 +1,90 @@
+"""The base of forecasters: what they expected, what came, how far off that is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+
+from selfheal.detectors.base import Scaling, check_names, combine, load_arrays, pick, require, save_arrays, scaling_of, smooth
+from selfheal.window import Floats, MetricWindow
+
+
+class ResidualDetector(ABC):
+    """A detector that scores the distance between forecast and sample.
+
+    A forecaster implements ``_learn`` and ``_forecast`` on scaled values; everything else is here.
+
+    Attributes:
+        name: In DETECTORS.
+        need: Usable samples without which it abstains.
+        memory: Samples over which deviations are smoothed: where members look at different time scales they err at
+            different times.
+        names: Metrics fitted.
+    """
+
+    name: ClassVar[str]
+    need: ClassVar[int] = 60
+    memory: ClassVar[float] = 3.0
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self.names: tuple[str, ...] = ()
+        self._arrays: dict[str, Floats] = {}
+
+    @abstractmethod
+    def _learn(self, scaled: Floats, window: MetricWindow) -> dict[str, Floats]:
+        """Parameters from scaled training values, shape [t, m]."""
+
+    @abstractmethod
+    def _forecast(self, scaled: Floats, window: MetricWindow) -> Floats:
+        """Expected scaled values, shape [t, m], each from earlier rows alone."""
+
+    def fit(self, window: MetricWindow) -> Self:
+        """Learn what is normal; see :class:`selfheal.detectors.base.Detector`."""
+        require(window, self._needed(window), self.name)
+        self.names = window.names
+        scaling = Scaling.learn(window)
+        self._arrays = scaling.arrays() | self._learn(scaling.apply(window), window)
+        error = np.abs(self._residuals(window))
+        # A band has a floor: a forecast that was right to the last digit in training is luck, not precision.
+        self._arrays["error"] = np.maximum(np.sqrt(np.mean(np.minimum(error, 8.0) ** 2, axis=0)), 0.05)
+        return self
+
+    def _needed(self, window: MetricWindow) -> int:  # noqa: ARG002
+        return self.need
+
+    def _residuals(self, window: MetricWindow) -> Floats:
+        scaled = scaling_of(self._arrays).apply(window)
+        return scaled - self._forecast(scaled, window)
+
+    def deviations(self, window: MetricWindow) -> Floats:
+        """See :class:`selfheal.detectors.base.Detector`."""
+        window = check_names(window, self.names)
+        raw = self._residuals(window) / pick(self._arrays, "error")[0]
+        return smooth(np.clip(raw, -16.0, 16.0), self.memory)
+
+    def score(self, window: MetricWindow) -> Floats:
+        """See :class:`selfheal.detectors.base.Detector`."""
+        if not len(window):
+            return np.zeros(0)
+        return combine(self.deviations(window), pick(self._arrays, "alive")[0])
+
+    def expected(self, window: MetricWindow) -> Floats:
+        """Forecast in the metrics' units (increases for counters), shape [t, m]."""
+        window = check_names(window, self.names)
+        scaling = scaling_of(self._arrays)
+        return scaling.invert(self._forecast(scaling.apply(window), window))
+
+    def save(self, folder: Path) -> None:
+        """See :class:`selfheal.detectors.base.Detector`."""
+        save_arrays(folder, self.name, self.names, self._arrays)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """See :class:`selfheal.detectors.base.Detector`."""
+        found = cls()
+        found.names, found._arrays = load_arrays(folder, cls.name)
+        return found

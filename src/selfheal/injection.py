@@ -1,0 +1,74 @@
+"""Faults injected into normal data, to calibrate confidence and to judge a challenger without labels.
+
+Six shapes that operators know: a leak's ramp, a hog, a crash loop's saw-tooth, a shift of one metric, a shift of several
+metrics together, and a metric that goes silent. Sizes are drawn so that some are easy and some are hard to see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from selfheal.window import Floats, MetricWindow
+
+Flags = npt.NDArray[np.bool_]
+Shape = Callable[[int, np.random.Generator], Floats]
+
+
+def _ramp(length: int, _: np.random.Generator) -> Floats:
+    return np.linspace(0.0, 1.0, length)
+
+
+def _plateau(length: int, _: np.random.Generator) -> Floats:
+    return np.ones(length)
+
+
+def _saw(length: int, random: np.random.Generator) -> Floats:
+    period = int(random.integers(4, 10))
+    found: Floats = (np.arange(length) % period) / period
+    return found
+
+
+FAULTS: Mapping[str, tuple[Shape, int]] = MappingProxyType(
+    {
+        "leak": (_ramp, 1),
+        "hog": (_plateau, 1),
+        "crash_loop": (_saw, 2),
+        "shift": (_plateau, 1),
+        "correlated_shift": (_plateau, 4),
+    }
+)
+"""Shape and number of metrics it touches."""
+
+
+def inject(window: MetricWindow, random: np.random.Generator, share: float = 0.25) -> tuple[MetricWindow, Flags]:
+    """Copy a window of normal data and put faults into a share of its rows.
+
+    Args:
+        window: Normal data, shape [t, m].
+        random: Source of chance.
+        share: Of rows to be faulty, at most.
+
+    Returns:
+        The copy, and which rows are faulty, shape [t].
+    """
+    values = window.values.copy()
+    faulty = np.zeros(len(window), dtype=bool)
+    spread = np.nanstd(values, axis=0) if len(values) else np.zeros(values.shape[1])
+    live = np.flatnonzero(np.nan_to_num(spread) > 0)
+    if not live.size:
+        return window, faulty
+    kinds = list(FAULTS)
+    at = int(random.integers(10, 60))
+    while at < len(window) - 20 and faulty.mean() < share:
+        shape, width = FAULTS[kinds[int(random.integers(len(kinds)))]]
+        length = int(min(random.integers(10, 90), len(window) - at))
+        for column in random.choice(live, min(width, live.size), replace=False):
+            size = spread[column] * random.uniform(2.0, 10.0)
+            values[at : at + length, column] += size * shape(length, random)
+        faulty[at : at + length] = True
+        at += length + int(random.integers(60, 240))
+    return window.with_values(values), faulty

@@ -1,0 +1,224 @@
+"""MetricWindow: the validated form in which samples reach the detectors.
+
+A window is a regular grid of float64 values, time downwards, metrics across; NaN is a gap. What a metric is (a counter,
+a clock, a constant) is found by rule from its values, never by its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from selfheal.errors import BadRequest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from selfheal.protocol import Instance
+
+Floats = npt.NDArray[np.float64]
+Times = npt.NDArray[np.datetime64]
+
+DAY = 86_400.0
+_CANDIDATE_STEPS = (60.0, 300.0, 600.0, 900.0, 1800.0, 3600.0)
+
+
+@dataclass(frozen=True)
+class MetricWindow:
+    """Samples of one workload.
+
+    Attributes:
+        workload: ``namespace/Kind/name``, or any name.
+        times: Moments of the samples, ``datetime64[s]`` in UTC, shape [t], evenly spaced.
+        values: Shape [t, m], NaN for a gap; infinities are not allowed.
+        names: Of the m metrics, unique.
+        step: Seconds between samples.
+    """
+
+    workload: str
+    times: Times
+    values: Floats
+    names: tuple[str, ...]
+    step: float
+
+    def __post_init__(self) -> None:
+        if self.values.shape != (len(self.times), len(self.names)):
+            raise BadRequest(
+                f"window of {self.workload}: {self.values.shape} values for {len(self.times)} times and "
+                f"{len(self.names)} metrics"
+            )
+        if len(set(self.names)) != len(self.names):
+            raise BadRequest(f"window of {self.workload}: a metric name stands twice in {list(self.names)}")
+        if np.isinf(self.values).any():
+            raise BadRequest(f"window of {self.workload} holds infinities: send null for a gap")
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @classmethod
+    def from_mapping(
+        cls, workload: str, end: np.datetime64, step: float, samples: Mapping[str, Sequence[float | None]]
+    ) -> MetricWindow:
+        """From lists as they come over the wire, the newest last, None for a gap."""
+        names = tuple(samples)
+        values = np.array([samples[name] for name in names], dtype=float).T.reshape(-1, len(names))
+        values = np.where(np.isfinite(values), values, np.nan)
+        return cls(workload, grid(end, len(values), step), values, names, step)
+
+    @classmethod
+    def from_instance(cls, instance: Instance) -> MetricWindow:
+        """From a request, with its ``now`` laid over the newest sample."""
+        end = np.datetime64(instance.end.replace(tzinfo=None), "s")
+        window = cls.from_mapping(instance.workload, end, instance.step, instance.window)
+        for name, value in instance.now.items():
+            if name in window.names and value is not None and np.isfinite(value):
+                window.values[-1, window.names.index(name)] = value
+        return window
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame, workload: str, step: float | None = None) -> MetricWindow:
+        """From metric columns, with an optional ``timestamp`` column.
+
+        Args:
+            frame: Numeric columns are metrics; rows are in time order. Rows that share a time are averaged, missing
+                times become gaps.
+            workload: Name of the whole.
+            step: Seconds between rows; by default told by the timestamps or, without any, guessed from the data's
+                daily rhythm (:func:`guess_step`).
+
+        Raises:
+            BadRequest: Without a numeric column.
+        """
+        import pandas as pd
+
+        metrics = frame.drop(columns="timestamp", errors="ignore").select_dtypes(["number", "bool"]).astype(float)
+        if metrics.shape[1] == 0:
+            raise BadRequest(f"{workload}: no numeric metric column among {list(frame.columns)}")
+        names = tuple(str(name) for name in metrics.columns)
+        values = np.where(np.isfinite(metrics.to_numpy()), metrics.to_numpy(), np.nan)
+        if "timestamp" not in frame:
+            seconds = step or guess_step(values)
+            return cls(workload, grid(np.datetime64("2024-01-01T00:00:00", "s"), len(values), seconds, first=True), values, names, seconds)
+        stamps = pd.to_datetime(frame["timestamp"], utc=True).dt.tz_localize(None)
+        seconds = step or float(np.median(np.diff(stamps.to_numpy()).astype("timedelta64[s]").astype(float)))
+        return cls(workload, stamps.to_numpy().astype("datetime64[s]"), values, names, max(seconds, 1.0))
+
+    def rows(self, start: int, stop: int | None = None) -> MetricWindow:
+        """The rows ``start:stop``."""
+        return replace(self, times=self.times[start:stop], values=self.values[start:stop])
+
+    def with_values(self, values: Floats) -> MetricWindow:
+        """The same grid with other values."""
+        return replace(self, values=values)
+
+    def select(self, names: Sequence[str]) -> MetricWindow:
+        """The metrics named, in that order."""
+        columns = [self.names.index(name) for name in names]
+        return replace(self, values=self.values[:, columns], names=tuple(names))
+
+    @property
+    def usable(self) -> int:
+        """Rows with at least one sample."""
+        return int(np.isfinite(self.values).any(axis=1).sum()) if len(self) else 0
+
+    @property
+    def span(self) -> timedelta:
+        """From the first to the last moment."""
+        return timedelta(seconds=float((self.times[-1] - self.times[0]) / np.timedelta64(1, "s"))) if len(self) else timedelta(0)
+
+    def digest(self) -> str:
+        """SHA-256 of names, grid and values: what a model says it was trained on."""
+        found = hashlib.sha256("\0".join(self.names).encode())
+        found.update(np.ascontiguousarray(self.times.astype("int64")).tobytes())
+        found.update(np.ascontiguousarray(np.nan_to_num(self.values, nan=-1e300)).tobytes())
+        return f"sha256:{found.hexdigest()}"
+
+
+def grid(moment: np.datetime64, samples: int, step: float, *, first: bool = False) -> Times:
+    """Evenly spaced moments that end (or start) at one, shape [samples]."""
+    offsets = (np.arange(samples) * step).round().astype("timedelta64[s]")
+    start = moment if first or not samples else moment - offsets[-1]
+    times: Times = start.astype("datetime64[s]") + offsets
+    return times
+
+
+def guess_step(values: Floats) -> float:
+    """Seconds between rows of data without timestamps, by the daily rhythm that fits best; 60 where none shows.
+
+    Args:
+        values: Shape [t, m].
+    """
+    filled = fill_gaps(values)
+    centred = filled - filled.mean(axis=0)
+    energy = (centred**2).sum(axis=0)
+    live = energy > 0
+    best, best_match = 60.0, 0.3  # a rhythm must explain this much before it is believed
+    for step in _CANDIDATE_STEPS:
+        lag = round(DAY / step)
+        if not live.any() or len(values) < 2 * lag:
+            continue
+        overlap = (centred[lag:, live] * centred[:-lag, live]).sum(axis=0) * len(values) / (len(values) - lag)
+        match = float(np.mean(overlap / energy[live]))
+        if match > best_match + 0.02:
+            best, best_match = step, match
+    return best
+
+
+def fill_gaps(values: Floats, start: Floats | None = None) -> Floats:
+    """Carry the last known sample forward; before the first one ``start`` (or the column's first sample, else 0)."""
+    known = np.isfinite(values)
+    last = np.where(known, np.arange(len(values))[:, None], -1)
+    np.maximum.accumulate(last, axis=0, out=last)
+    filled = np.take_along_axis(values, np.maximum(last, 0), axis=0)
+    if start is None:
+        first = np.where(known.any(axis=0), known.argmax(axis=0), 0)
+        start = values[first, np.arange(values.shape[1])] if len(values) else np.zeros(values.shape[1])
+    filled = np.where(last < 0, np.nan_to_num(start), filled)
+    result: Floats = np.nan_to_num(filled)
+    return result
+
+
+def is_counter(values: Floats) -> npt.NDArray[np.bool_]:
+    """Which metrics only grow, resets aside: most steps up, almost none down, shape [m].
+
+    A running clock is a counter by this rule too; its increase is a constant, which carries nothing, as it should.
+    """
+    steps = np.diff(values, axis=0)
+    known = np.isfinite(steps)
+    count = np.maximum(known.sum(axis=0), 1)
+    up = (np.where(known, steps, 0) > 0).sum(axis=0) / count
+    down = (np.where(known, steps, 0) < 0).sum(axis=0) / count
+    rising: npt.NDArray[np.bool_] = (up > 0.3) & (down < 0.005) & (known.sum(axis=0) >= 30)
+    return rising
+
+
+def increases(values: Floats, columns: npt.NDArray[np.bool_]) -> Floats:
+    """Replace counters by their increase since the sample before; a reset starts from zero.
+
+    Args:
+        values: Shape [t, m].
+        columns: Which are counters, shape [m].
+
+    Returns:
+        Shape [t, m]; the first increase of a counter is unknown (NaN).
+    """
+    if not columns.any():
+        return values
+    result = values.copy()
+    before, after = values[:-1, columns], values[1:, columns]
+    result[1:, columns] = np.where(after < before, after, after - before)
+    result[:1, columns] = np.nan
+    return result
+
+
+def to_plain(value: Any) -> Any:
+    """Numpy scalars and arrays as JSON can hold them."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return value.item() if isinstance(value, np.generic) else value
