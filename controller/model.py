@@ -9,9 +9,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from selfheal.policy import Action, AnomalyType, Parameters
+from selfheal.policy import Action, AnomalyType, HealingConfig, Parameters, Policy
 from selfheal.protocol import Prediction
-from selfheal.remediation import Change, Outcome, TargetRef
+from selfheal.remediation import (
+    Approval,
+    AttemptResult,
+    Change,
+    Outcome,
+    Remediation,
+    RemediationSpec,
+    TargetRef,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -150,3 +158,121 @@ class Judgement:
     findings: tuple[Finding, ...]
     reason: str
     recovered: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that a decision about one workload may rest on, read at one moment.
+
+    Attributes:
+        workload: The target.
+        symptoms: Facts that Kubernetes reports about it, the most telling first.
+        prediction: The endpoint's answer; None when there is none (down, stale, not asked).
+        policies: Valid policies whose target namespace is the workload's.
+        history: All Remediations of the cluster, open and closed.
+        config: The cluster-wide settings.
+        unhealthy_percent: Share of watched workloads with a symptom (storm), 0..100.
+        now: Aware.
+    """
+
+    workload: Workload
+    symptoms: tuple[Symptom, ...]
+    prediction: Prediction | None
+    policies: tuple[Policy, ...]
+    history: tuple[Remediation, ...]
+    config: HealingConfig
+    unhealthy_percent: float
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to be done about a situation.
+
+    Attributes:
+        open: Name and spec of the Remediation to create; None when nothing is to be opened.
+        policy: The policy that won, or that would have and was refused; None when none matches.
+        reason: CamelCase constant: ``Healthy``, ``NoPolicy``, ``BelowThreshold``, ``Cooldown``, ``AlreadyOpen``,
+            ``Opened``, and the refusals of controller/coordination.py.
+        message: For people, with the numbers.
+        refused: Whether a rule held back what a policy wanted: people are told (Event), a healthy workload is not.
+    """
+
+    open: tuple[str, RemediationSpec] | None
+    policy: Policy | None
+    reason: str
+    message: str
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Do nothing until a moment (or until something changes)."""
+
+    until: datetime
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """Plan the next attempt with this action, try it dry and store it with its undo record."""
+
+    action: Action
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Write the operations of the newest attempt, which is stored as Planned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conclude:
+    """Close the newest attempt with what verification found."""
+
+    result: AttemptResult
+    judgement: Judgement
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """Write the undo record of the newest attempt."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Complete the Remediation."""
+
+    outcome: Outcome
+    reason: str
+    message: str
+
+
+Step = Wait | Propose | Apply | Conclude | Undo | Finish
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What the next step of an open Remediation may rest on.
+
+    Attributes:
+        remediation: As stored.
+        policy: The policy as it is now; None when it was deleted or disabled.
+        workload: The target as it is now; None when it is gone or another object has its name.
+        symptoms: Facts about it now.
+        prediction: The endpoint's newest answer about it; None when there is none.
+        approval: A person's decision, where there is one.
+        config: The cluster-wide settings.
+        now: Aware.
+    """
+
+    remediation: Remediation
+    policy: Policy | None
+    workload: Workload | None
+    symptoms: tuple[Symptom, ...]
+    prediction: Prediction | None
+    approval: Approval | None
+    config: HealingConfig
+    now: datetime
