@@ -16,9 +16,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from selfheal.errors import SelfhealError
-
 from bench.paths import SOURCE, cache
+from selfheal.errors import SelfhealError
 
 KUBERNETES = "v1.34.4"
 Say = Callable[[str], None]

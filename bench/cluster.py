@@ -86,7 +86,9 @@ class ApiCluster(Cluster):
     def __enter__(self) -> ApiCluster:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
         shutil.rmtree(self.plane.state.root, ignore_errors=True)
 

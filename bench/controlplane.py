@@ -12,12 +12,11 @@ from pathlib import Path
 import httpx
 import yaml
 
-from selfheal.errors import SelfhealError
-
 from bench.build import binary
 from bench.paths import State
 from bench.pki import Authority
 from bench.processes import Processes
+from selfheal.errors import SelfhealError
 
 SERVICES = "10.96.0.0/16"
 KUBERNETES_SERVICE = "10.96.0.1"
@@ -149,7 +148,9 @@ class ControlPlane:
         names = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
         hosts = ("127.0.0.1", KUBERNETES_SERVICE, NODE_ADDRESS, *names, "kubernetes.default.svc.cluster.local")
         crt, key = self.authority.issue("apiserver", "kube-apiserver", hosts=hosts)
-        client_crt, client_key = self.authority.issue("kubelet-client", "kube-apiserver-kubelet-client", "system:masters")
+        client_crt, client_key = self.authority.issue(
+            "kubelet-client", "kube-apiserver-kubelet-client", "system:masters"
+        )
         audit = self.state.root / "audit-policy.yaml"
         audit.write_text(yaml.safe_dump(_AUDIT_POLICY))
         self.processes.start(
@@ -254,6 +255,6 @@ class ControlPlane:
 
 def _answers(url: str, trust: ssl.SSLContext | None) -> bool:
     try:
-        return httpx.get(url, verify=trust if trust else True, timeout=2).is_success
+        return httpx.get(url, verify=trust or True, timeout=2).is_success
     except httpx.TransportError:
         return False

@@ -4,65 +4,34 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import shutil
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from selfheal.errors import SelfhealError, WrongUse
-
 from bench import build
 from bench.cluster import Cluster, Say
-from bench.controlplane import NODE_ADDRESS, SERVICES, ControlPlane
+from bench.controlplane import NODE_ADDRESS, ControlPlane
 from bench.images import PAUSE, bench_images, import_images
+from bench.machine import (
+    BRIDGE,
+    RUN,
+    SOCKET,
+    bridge,
+    claim,
+    containerd_answers,
+    holder,
+    install_packages,
+    remove_containers,
+    sweep,
+)
 from bench.monitoring import start_monitoring
 from bench.paths import State
+from selfheal.errors import SelfhealError, WrongUse
 
 NODE = "bench"
-BRIDGE = "shbench0"
-SOCKET = Path("/run/containerd/containerd.sock")  # its default: elsewhere cAdvisor does not name containers
 DNS = "10.96.0.10"
-PACKAGES = {
-    "containerd": "containerd",
-    "runc": "runc",
-    "busybox": "busybox-static",
-    "prometheus": "prometheus",
-    "prometheus-node-exporter": "prometheus-node-exporter",
-    "iptables": "iptables",
-    "conntrack": "conntrack",
-    "ip": "iproute2",
-}
-_CNI = Path("/usr/lib/cni/bridge")
-
-
-def missing_packages() -> list[str]:
-    """Debian packages that this machine lacks."""
-    lacking = [package for tool, package in PACKAGES.items() if shutil.which(tool) is None]
-    return lacking + ([] if _CNI.exists() else ["containernetworking-plugins"])
-
-
-def install_packages(say: Say) -> None:
-    """Install what is missing with apt-get, without starting any service.
-
-    Raises:
-        WrongUse: Where that cannot be done, with the line to run.
-    """
-    lacking = missing_packages()
-    if not lacking:
-        return
-    line = f"apt-get install {' '.join(lacking)}"
-    if shutil.which("apt-get") is None:
-        raise WrongUse(f"these programs are missing: {', '.join(lacking)}. On Debian: {line}")
-    say(f"installing {', '.join(lacking)}")
-    env = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}  # runlevel 1: packages start nothing
-    for words in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", *lacking]):
-        done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise WrongUse(f"{' '.join(words)} failed: {done.stderr.strip()[-300:]}. Try: {line}")
 
 
 @dataclass(frozen=True)
@@ -86,10 +55,12 @@ class NodeCluster(Cluster):
         install_packages(say)
         build.build("node", say)
         folder.mkdir(parents=True, exist_ok=True)
-        plane = ControlPlane.load_or_create(State(folder.absolute()), "node")
+        state = State(folder.absolute())
+        claim(state)
+        plane = ControlPlane.load_or_create(state, "node")
         cluster = cls(plane)
         say("network bridge and containerd")
-        _bridge()
+        bridge(NODE_ADDRESS)
         cluster._start_containerd()
         say("etcd, API server, controller manager, scheduler")
         plane.start()
@@ -104,14 +75,12 @@ class NodeCluster(Cluster):
 
     def _start_containerd(self) -> None:
         processes, state = self.plane.processes, self.plane.state
-        if processes.pid("containerd") is None and SOCKET.exists() and _ctr_answers():
-            raise WrongUse(f"another containerd answers on {SOCKET}: stop it first, the bench needs that socket")
         plugins = state.folder("cni")
         (plugins / "10-bench.conflist").write_text(json.dumps(_cni(state)))
         config = state.root / "containerd.toml"
         config.write_text(_containerd_toml(state, plugins))
         processes.start("containerd", ["containerd", "-c", str(config)])
-        processes.wait("containerd", _ctr_answers)
+        processes.wait("containerd", containerd_answers)
         marker = state.root / "images.json"
         wanted = [build.binary("shop").name, build.compile_c("mem").name]
         if not marker.exists() or json.loads(marker.read_text()) != wanted:
@@ -121,43 +90,8 @@ class NodeCluster(Cluster):
     def _start_kubelet(self, crash_loop_max: str) -> None:
         state, pki = self.plane.state, self.plane.state.pki
         crt, key = self.plane.authority.issue("kubelet", f"system:node:{NODE}", "system:nodes", (NODE_ADDRESS, NODE))
-        config = {
-            "apiVersion": "kubelet.config.k8s.io/v1beta1",
-            "kind": "KubeletConfiguration",
-            "cgroupDriver": "cgroupfs",
-            "failSwapOn": False,
-            "failCgroupV1": False,
-            "authentication": {
-                "anonymous": {"enabled": False},
-                "webhook": {"enabled": True},
-                "x509": {"clientCAFile": str(pki / "ca.crt")},
-            },
-            "authorization": {"mode": "Webhook"},
-            "clusterDomain": "cluster.local",
-            "clusterDNS": [DNS],
-            "containerRuntimeEndpoint": f"unix://{SOCKET}",
-            "oomScoreAdj": 0,  # we have no CAP_SYS_RESOURCE to lower it
-            "featureGates": {"KubeletInUserNamespace": True, "KubeletCrashLoopBackOffMax": True},
-            "crashLoopBackOff": {"maxContainerRestartPeriod": crash_loop_max},
-            "enforceNodeAllocatable": [],
-            "evictionHard": {
-                "memory.available": "100Mi",
-                "nodefs.available": "1%",
-                "imagefs.available": "1%",
-                "nodefs.inodesFree": "1%",
-            },
-            "imageGCHighThresholdPercent": 100,
-            "imageGCLowThresholdPercent": 99,
-            "tlsCertFile": str(crt),
-            "tlsPrivateKeyFile": str(key),
-            "address": NODE_ADDRESS,
-            "healthzBindAddress": "127.0.0.1",
-            "resolvConf": "/etc/resolv.conf",
-            "nodeStatusUpdateFrequency": "5s",
-            "volumeStatsAggPeriod": "10s",
-        }
         file = state.root / "kubelet.yaml"
-        file.write_text(yaml.safe_dump(config))
+        file.write_text(yaml.safe_dump(_kubelet_config(pki, crt, key, crash_loop_max)))
         client = self.plane.authority.kubeconfig(
             pki / "kubelet.kubeconfig", self.plane.addresses.server, f"system:node:{NODE}", "system:nodes"
         )
@@ -196,7 +130,9 @@ class NodeCluster(Cluster):
 
     def _start_dns(self) -> None:
         state = self.plane.state
-        client = self._reader("coredns", ["", "discovery.k8s.io"], ["endpoints", "services", "pods", "namespaces", "endpointslices"])
+        client = self._reader(
+            "coredns", ["", "discovery.k8s.io"], ["endpoints", "services", "pods", "namespaces", "endpointslices"]
+        )
         file = state.root / "Corefile"
         file.write_text(
             f".:53 {{\n    bind {NODE_ADDRESS}\n    errors\n    kubernetes cluster.local in-addr.arpa {{\n"
@@ -228,6 +164,44 @@ class NodeCluster(Cluster):
     def stop(self) -> list[str]:
         """End everything: pods first, then the programs, then network and mounts."""
         return stop_node(self.plane)
+
+
+def _kubelet_config(pki: Path, crt: Path, key: Path, crash_loop_max: str) -> dict[str, object]:
+    return {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "cgroupDriver": "cgroupfs",
+        "failSwapOn": False,
+        "failCgroupV1": False,
+        "authentication": {
+            "anonymous": {"enabled": False},
+            "webhook": {"enabled": True},
+            "x509": {"clientCAFile": str(pki / "ca.crt")},
+        },
+        "authorization": {"mode": "Webhook"},
+        "clusterDomain": "cluster.local",
+        "clusterDNS": [DNS],
+        "containerRuntimeEndpoint": f"unix://{SOCKET}",
+        "oomScoreAdj": 0,  # we have no CAP_SYS_RESOURCE to lower it
+        "featureGates": {"KubeletInUserNamespace": True, "KubeletCrashLoopBackOffMax": True},
+        "crashLoopBackOff": {"maxContainerRestartPeriod": crash_loop_max},
+        "enforceNodeAllocatable": [],
+        "evictionHard": {
+            "memory.available": "100Mi",
+            "nodefs.available": "1%",
+            "imagefs.available": "1%",
+            "nodefs.inodesFree": "1%",
+        },
+        "imageGCHighThresholdPercent": 100,
+        "imageGCLowThresholdPercent": 99,
+        "tlsCertFile": str(crt),
+        "tlsPrivateKeyFile": str(key),
+        "address": NODE_ADDRESS,
+        "healthzBindAddress": "127.0.0.1",
+        "resolvConf": "/etc/resolv.conf",
+        "nodeStatusUpdateFrequency": "5s",
+        "volumeStatsAggPeriod": "10s",
+    }
 
 
 def reader_role(name: str, groups: list[str], resources: list[str]) -> list[dict[str, object]]:
@@ -270,26 +244,6 @@ def headless(
     ]
 
 
-def _run(*words: str) -> bool:
-    return subprocess.run(words, capture_output=True, check=False).returncode == 0
-
-
-def _ctr_answers() -> bool:
-    return _run("ctr", "-a", str(SOCKET), "version")
-
-
-def _bridge() -> None:
-    if not Path(f"/sys/class/net/{BRIDGE}").exists():
-        for words in (
-            ("ip", "link", "add", BRIDGE, "type", "bridge"),
-            ("ip", "addr", "add", f"{NODE_ADDRESS}/24", "dev", BRIDGE),
-        ):
-            if not _run(*words):
-                raise SelfhealError(f"{' '.join(words)} failed: the bench needs a network bridge (CAP_NET_ADMIN)")
-    _run("ip", "link", "set", BRIDGE, "up")
-    Path("/proc/sys/net/ipv4/ip_forward").write_text("1\n")
-
-
 def _cni(state: State) -> dict[str, object]:
     ipam = {
         "type": "host-local",
@@ -308,7 +262,7 @@ def _cni(state: State) -> dict[str, object]:
 def _containerd_toml(state: State, plugins: Path) -> str:
     return f"""version = 2
 root = "{state.folder("containerd")}"
-state = "/run/containerd"
+state = "{RUN}"
 [grpc]
   address = "{SOCKET}"
 [plugins."io.containerd.grpc.v1.cri"]
@@ -331,59 +285,9 @@ def stop_node(plane: ControlPlane) -> list[str]:
     """End a node cluster and leave the machine as it was before."""
     processes = plane.processes
     ended = [name for name in ("kubelet", "kube-proxy") if processes.stop(name)]
-    if _ctr_answers() and processes.pid("containerd") is not None:
-        _remove_containers()
+    if processes.pid("containerd") is not None and containerd_answers():
+        remove_containers()
     ended += plane.stop()
-    _unmount(plane.state.root)
-    for name in _links():
-        _run("ip", "link", "del", name)
-    if shutil.which("iptables"):
-        _flush_service_rules()
+    if holder() is None:
+        sweep(plane.state.root)
     return ended
-
-
-def _remove_containers() -> None:
-    listed = subprocess.run(
-        ["ctr", "-a", str(SOCKET), "-n", "k8s.io", "tasks", "list", "-q"], capture_output=True, text=True, check=False
-    )
-    for task in listed.stdout.split():
-        _run("ctr", "-a", str(SOCKET), "-n", "k8s.io", "tasks", "kill", "-s", "SIGKILL", task)
-    for _ in range(30):
-        left = subprocess.run(
-            ["ctr", "-a", str(SOCKET), "-n", "k8s.io", "tasks", "list"], capture_output=True, text=True, check=False
-        )
-        if "RUNNING" not in left.stdout:
-            break
-        time.sleep(0.1)
-    for kind in ("tasks", "containers"):
-        names = subprocess.run(
-            ["ctr", "-a", str(SOCKET), "-n", "k8s.io", kind, "list", "-q"], capture_output=True, text=True, check=False
-        ).stdout.split()
-        for name in names:
-            _run("ctr", "-a", str(SOCKET), "-n", "k8s.io", kind, "delete", name)
-
-
-def _unmount(root: Path) -> None:
-    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-    ours = [m for m in mounts if m.startswith((f"{root}/", "/run/containerd/io.containerd")) or m.startswith("/run/netns/cni-")]
-    for mount in sorted(ours, key=len, reverse=True):
-        _run("umount", "-l", mount)
-    for file in Path("/run/netns").glob("cni-*") if Path("/run/netns").exists() else []:
-        _run("ip", "netns", "del", file.name)
-
-
-def _links() -> list[str]:
-    """The bridge and the veth ends that hang on it."""
-    ends = Path(f"/sys/class/net/{BRIDGE}/brif")
-    return [*(end.name for end in ends.glob("*")), BRIDGE] if ends.exists() else []
-
-
-def _flush_service_rules() -> None:
-    """kube-proxy's own clean-up removes its chains."""
-    if build.binary("kube-proxy").exists():
-        _run(str(build.binary("kube-proxy")), "--cleanup")
-
-
-def describe_machine() -> str:
-    """One line for logs."""
-    return f"{platform.system()} {platform.release()}, {os.cpu_count()} cores, services {SERVICES}"

@@ -53,9 +53,13 @@ class Authority:
 
     def _create(self) -> None:
         key, name = ec.generate_private_key(ec.SECP256R1()), _subject("selfheal-bench-ca")
-        builder = _builder(name, name, key).add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        builder = _builder(name, name, key).add_extension(
+            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        )
         _write_key(self.folder / "ca.key", key)
-        (self.folder / "ca.crt").write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        (self.folder / "ca.crt").write_bytes(
+            builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        )
         accounts = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         _write_key(self.folder / "sa.key", accounts)
         (self.folder / "sa.pub").write_bytes(

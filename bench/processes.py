@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -11,9 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from selfheal.errors import SelfhealError
-
 from bench.paths import State
+from selfheal.errors import SelfhealError
 
 
 class StartFailed(SelfhealError):
@@ -116,9 +116,7 @@ class Processes:
             pid = self.pid(name)
             if pid is None:
                 return True
-            try:
-                os.waitpid(pid, os.WNOHANG)  # our own child would stay a zombie
-            except ChildProcessError:
-                pass
+            with contextlib.suppress(ChildProcessError):  # our own child would stay a zombie
+                os.waitpid(pid, os.WNOHANG)
             time.sleep(0.05)
         return False

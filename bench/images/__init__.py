@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from selfheal.errors import SelfhealError
-
 from bench.build import binary, compile_c
+from selfheal.errors import SelfhealError
 
 PREFIX = "selfheal.bench"
 PAUSE = f"{PREFIX}/pause:1"
@@ -115,6 +114,12 @@ def bench_images() -> list[Image]:
             busybox=True,
         ),
     ]
+
+
+def compile_all() -> None:
+    """Compile the small C programs of the images now, so that a later ``up`` finds them."""
+    for name in ("pause", "mem"):
+        compile_c(name)
 
 
 def import_images(images: Sequence[Image], address: str) -> None:
