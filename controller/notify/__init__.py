@@ -1,0 +1,1 @@
+"""Notifiers tell people and other systems what happened; they never block a heal."""

@@ -1,0 +1,97 @@
+"""The controller's settings: one frozen model, read from ``SELFHEAL_*`` environment variables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from selfheal.errors import WrongUse
+from selfheal.policy import SYSTEM_NAMESPACE, explain
+
+PREFIX = "SELFHEAL_"
+
+
+def _check_url(url: str) -> str:
+    if url and not url.startswith(("http://", "https://")):
+        raise ValueError(f"{url!r} is no URL: write for example http://prometheus.monitoring:9090")
+    return url.rstrip("/")
+
+
+def _path_or_none(value: object) -> object:
+    return value or None
+
+
+Url = Annotated[str, AfterValidator(_check_url)]
+OptionalPath = Annotated[Path | None, BeforeValidator(_path_or_none)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+
+
+class Settings(BaseModel):
+    """What may differ between installations; the environment variable is ``SELFHEAL_`` and the name in capitals.
+
+    Every description says the unit and why the default; docs/operations.md prints them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    namespace: str = Field(
+        SYSTEM_NAMESPACE, description="The controller's own namespace; only policies in it may target another one."
+    )
+    prometheus_url: Url = Field(
+        "", description="Base URL of Prometheus or Thanos. Empty: no metrics are read, symptoms alone are healed."
+    )
+    prometheus_token_file: OptionalPath = Field(
+        None, description="File with a bearer token, read at every request because such tokens are rotated."
+    )
+    prometheus_ca_file: OptionalPath = Field(
+        None, description="Certificate authority of Prometheus. Unset: the system's."
+    )
+    endpoint_url: Url = Field(
+        "", description="Base URL of the inference endpoint. Empty: nobody is asked, verdicts rest on symptoms."
+    )
+    endpoint_timeout_seconds: Seconds = Field(
+        5.0, description="Seconds one request to the endpoint may take: 1,000 workloads need about one."
+    )
+    slack_webhook_file: OptionalPath = Field(
+        None, description="File with the URL of a Slack incoming webhook (a mounted Secret). Unset: no Slack."
+    )
+    webhook_url: Url = Field("", description="Every step of a remediation is posted to it as JSON. Empty: none.")
+    tick_seconds: Seconds = Field(
+        60.0, description="Seconds between two looks at all policy targets: one scrape interval of most clusters."
+    )
+    window_samples: Annotated[int, Field(ge=2, le=10_000)] = Field(
+        60,
+        description="Samples of history in a window: an hour at the default step, what the shipped model was made for.",
+    )
+    step_seconds: Seconds = Field(60.0, description="Seconds between samples; must be the trained model's step.")
+    metrics_port: Port = Field(9090, description="TCP port of /metrics. 0: none is opened.")
+    liveness_port: Port = Field(8081, description="TCP port of /healthz. 0: none is opened.")
+    workers: Annotated[int, Field(ge=1, le=64)] = Field(
+        4, description="Workloads handled at the same time; each takes about ten short API calls."
+    )
+    api_timeout_seconds: Seconds = Field(
+        10.0, description="Seconds one call to the API server may take: bounded waits, never a hang."
+    )
+    resync_seconds: Seconds = Field(
+        15.0, description="Seconds after which a workload that is still sick is looked at again without any event."
+    )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Read ``SELFHEAL_*`` variables; an empty one counts as not set.
+
+        Others with that prefix are ignored: Kubernetes itself makes some for every Service.
+
+        Raises:
+            WrongUse: With every faulty variable.
+        """
+        names = {name: PREFIX + name.upper() for name in cls.model_fields}
+        given = {name: environ[variable] for name, variable in names.items() if environ.get(variable)}
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            raise WrongUse(f"settings ({PREFIX}* environment variables): {explain(error)}") from None
