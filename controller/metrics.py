@@ -68,7 +68,7 @@ class Metrics:
         self._remediations.labels(action=action.value if action else "none", outcome=outcome.value).inc()
 
     def reached(self, step: str, detected: datetime | None, now: datetime) -> None:
-        """A remediation reached a step (``decided``, ``applied``, ``recovered``, ``verified``, ``undone``, ``completed``)."""
+        """A remediation reached a step (``decided``, ``applied``, ``recovered``, ``verified``, ...)."""
         if detected is not None:
             self._duration.labels(step=step).observe(max(0.0, (now - detected).total_seconds()))
 

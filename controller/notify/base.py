@@ -6,12 +6,14 @@ import logging
 import queue
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
 import httpx
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity.nap import sleep_using_event
 from tenacity.wait import wait_base
 
 from controller.logs import log
@@ -140,10 +142,8 @@ class NoticeQueue:
     def stop(self, seconds: float = 5.0) -> None:
         """Deliver what waits, for at most so long."""
         for line in self._lines:
-            try:
+            with suppress(queue.Full):  # a thread so far behind is ended by _stopping
                 line.waiting.put_nowait(None)
-            except queue.Full:
-                pass  # the thread is far behind: _stopping ends it
         for thread in self._threads:
             thread.join(seconds / max(1, len(self._threads)))
         self._stopping.set()
@@ -160,7 +160,7 @@ class NoticeQueue:
             stop=stop_after_attempt(_TRIES),
             wait=self._wait,
             retry=retry_if_exception_type(TemporaryError),
-            sleep=self._stopping.wait,
+            sleep=sleep_using_event(self._stopping),
         )
         try:
             tries(notifier.send, notice)
