@@ -35,6 +35,8 @@ PACKAGES = {
 }
 _CNI = Path("/usr/lib/cni/bridge")
 _RECORD = Path("/run/selfheal-bench.json")
+VOLUME = Path("/run/selfheal-bench/orders")  # bench/shop/shop.yaml names it
+_VOLUME_MIB, _VOLUME_USED_MIB = 64, 12
 _FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 _CHAINS = re.compile(r"\b(KUBE-|CNI-HOSTPORT|CNI-DN-|CNI-SN-)")
 
@@ -122,6 +124,26 @@ def bridge(address: str) -> None:
     _FORWARD.write_text("1\n")
 
 
+def mount_volume() -> None:
+    """The disk of the shop's volume: small and its own, so that its fill level says nothing about this machine's disk.
+
+    Raises:
+        SelfhealError: Without the right to mount.
+    """
+    if VOLUME.is_mount():
+        return
+    VOLUME.mkdir(parents=True, exist_ok=True)
+    if not run("mount", "-t", "tmpfs", "-o", f"size={_VOLUME_MIB}m,mode=1777", "selfheal-bench", str(VOLUME)):
+        raise SelfhealError(f"cannot mount a small tmpfs on {VOLUME}: the bench needs CAP_SYS_ADMIN")
+    (VOLUME / "orders.db").write_bytes(bytes(_VOLUME_USED_MIB << 20))
+
+
+def write_changed(file: Path, text: str) -> None:
+    """Write a configuration only when it differs: some programs end, and all look, when theirs is written."""
+    if not file.exists() or file.read_text() != text:
+        file.write_text(text)
+
+
 def remove_containers() -> None:
     """End and delete every container of the bench's containerd."""
     for task in _ctr_list("tasks"):
@@ -163,6 +185,8 @@ def sweep(root: Path) -> None:
     for tool in ("iptables", "ip6tables"):
         _remove_rules(tool)
     shutil.rmtree(RUN, ignore_errors=True)
+    shutil.rmtree(VOLUME.parent, ignore_errors=True)
+    _remove_cgroups()
     for record in known:
         _FORWARD.write_text(record["forward"] + "\n")
     _RECORD.unlink(missing_ok=True)
@@ -171,7 +195,8 @@ def sweep(root: Path) -> None:
 def _leftovers() -> list[int]:
     """Containers' processes and their shims that outlived their containerd."""
     found = set()
-    for file in Path("/sys/fs/cgroup").glob("*/kubepods/**/cgroup.procs"):
+    groups = Path("/sys/fs/cgroup")
+    for file in [*groups.glob("*/kubepods/**/cgroup.procs"), *groups.glob("kubepods/**/cgroup.procs")]:
         with contextlib.suppress(OSError):
             found |= {int(pid) for pid in file.read_text().split()}
     for file in Path("/proc").glob("[0-9]*/cmdline"):
@@ -183,12 +208,20 @@ def _leftovers() -> list[int]:
 
 
 def _unmount(roots: list[Path]) -> None:
-    ours = (*(f"{root}/" for root in roots), f"{RUN}/", "/run/netns/cni-")
+    ours = (*(f"{root}/" for root in roots), f"{RUN}/", "/run/netns/cni-", str(VOLUME))
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     for mount in sorted((m for m in mounts if m.startswith(ours)), key=len, reverse=True):
         run("umount", "-l", mount)
     for file in Path("/run/netns").glob("cni-*"):
         run("ip", "netns", "del", file.name)
+
+
+def _remove_cgroups() -> None:
+    """The pods' control groups, the deepest first; the kernel refuses those that still hold processes."""
+    for top in [*Path("/sys/fs/cgroup").glob("*/kubepods"), Path("/sys/fs/cgroup/kubepods")]:
+        for folder in sorted((f for f in [top, *top.rglob("*")] if f.is_dir()), key=lambda f: -len(f.parts)):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def _links() -> list[str]:

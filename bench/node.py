@@ -23,8 +23,10 @@ from bench.machine import (
     containerd_answers,
     holder,
     install_packages,
+    mount_volume,
     remove_containers,
     sweep,
+    write_changed,
 )
 from bench.monitoring import start_monitoring
 from bench.paths import State
@@ -61,6 +63,7 @@ class NodeCluster(Cluster):
         cluster = cls(plane)
         say("network bridge and containerd")
         bridge(NODE_ADDRESS)
+        mount_volume()
         cluster._start_containerd()
         say("etcd, API server, controller manager, scheduler")
         plane.start()
@@ -125,7 +128,7 @@ class NodeCluster(Cluster):
             "healthzBindAddress": "127.0.0.1:10256",
         }
         file = state.root / "kube-proxy.yaml"
-        file.write_text(yaml.safe_dump(config))
+        write_changed(file, yaml.safe_dump(config))  # it ends when its file is touched
         self.plane.processes.start("kube-proxy", [build.binary("kube-proxy"), f"--config={file}"])
 
     def _start_dns(self) -> None:
@@ -134,9 +137,10 @@ class NodeCluster(Cluster):
             "coredns", ["", "discovery.k8s.io"], ["endpoints", "services", "pods", "namespaces", "endpointslices"]
         )
         file = state.root / "Corefile"
-        file.write_text(
+        write_changed(
+            file,
             f".:53 {{\n    bind {NODE_ADDRESS}\n    errors\n    kubernetes cluster.local in-addr.arpa {{\n"
-            f"        kubeconfig {client}\n    }}\n    cache 5\n}}\n"
+            f"        kubeconfig {client}\n    }}\n    cache 5\n}}\n",
         )
         self.plane.processes.start("coredns", [build.binary("coredns"), "-conf", str(file)])
         ports = [{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53, "protocol": "TCP"}]

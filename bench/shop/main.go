@@ -4,6 +4,7 @@
 //	ROLE           name it reports; "traffic" sends requests instead of answering them
 //	DOWNSTREAM     URLs it calls for each request, separated by commas
 //	MEMORY_MIB     memory it holds
+//	WARM_SECONDS   how long it takes to fill that memory, after it is ready: 0 is at once
 //	CPU_MICROS     processor time it burns for each request
 //	RATE           requests a second that "traffic" sends in the middle of the day
 //	START_SECONDS  how long it takes to start
@@ -50,6 +51,21 @@ func hold(kib int) {
 	lock.Lock()
 	held = append(held, block)
 	lock.Unlock()
+}
+
+// warm fills memory as a cache does: a step a second while requests are answered already.
+func warm(kib int, seconds float64) {
+	steps := int(seconds)
+	if steps < 1 {
+		hold(kib)
+		return
+	}
+	go func() {
+		for range steps {
+			hold(kib / steps)
+			time.Sleep(time.Second)
+		}
+	}()
 }
 
 func leak() {
@@ -138,7 +154,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	time.Sleep(time.Duration(number("START_SECONDS", 0) * float64(time.Second)))
-	hold(int(number("MEMORY_MIB", 8) * 1024))
+	warm(int(number("MEMORY_MIB", 8)*1024), number("WARM_SECONDS", 0))
 	go leak()
 	if os.Getenv("ROLE") == "traffic" {
 		traffic(ctx)
