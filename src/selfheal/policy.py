@@ -6,18 +6,22 @@ Source: design api.md sections 1, 4 and 5. Group ``aiops.example.com``, version 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, time, timedelta
-from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
-import durationpy
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
+from selfheal.apitypes import ApiModel as ApiModel
+from selfheal.apitypes import Duration, Quantity
+from selfheal.apitypes import LabelSelector as LabelSelector
+from selfheal.apitypes import SelectorRequirement as SelectorRequirement
+from selfheal.apitypes import explain as explain
+from selfheal.apitypes import parse_duration as parse_duration
+from selfheal.apitypes import parse_quantity as parse_quantity
 from selfheal.errors import InvalidResource
 
 GROUP = "aiops.example.com"
@@ -100,53 +104,45 @@ ACTION_ALIASES: Mapping[str, Action] = MappingProxyType(
 )
 
 
-def parse_duration(text: object) -> timedelta:
-    """Read a duration such as ``90s``, ``5m`` or ``1h30m`` (the format of Go and Kubernetes).
-
-    Raises:
-        ValueError: With an example of what would do.
-    """
-    if isinstance(text, timedelta):
-        return text
-    try:
-        found: timedelta = durationpy.from_str(str(text))
-    except durationpy.DurationError:
-        raise ValueError(f"{text!r} is not a duration: write for example 90s, 5m or 1h30m") from None
-    if found < timedelta(0):
-        raise ValueError(f"{text!r} is negative: a duration starts at 0s")
-    return found
-
-
-_QUANTITY = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?P<suffix>[eE][+-]?[0-9]+|[KMGTPE]i|[numkMGTPE]?)")
-_FACTOR = {suffix: Decimal(1024) ** power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)} | {
-    suffix: Decimal(1000) ** power for power, suffix in enumerate(("n", "u", "m", "", "k", "M", "G", "T", "P", "E"), -3)
-}
-
-
-def parse_quantity(text: object) -> Decimal:
-    """Read a Kubernetes quantity.
-
-    Args:
-        text: ``500m``, ``1.5``, ``128Mi``, ``1e3`` or a number.
-
-    Returns:
-        The plain number (cores or bytes).
-
-    Raises:
-        ValueError: When it is none.
-    """
-    match = _QUANTITY.fullmatch(str(text).strip())
-    if not match:
-        raise ValueError(f"{text!r} is not a quantity: write for example 500m, 2, 128Mi or 1Gi")
-    number, suffix = Decimal(match["number"]), match["suffix"]
-    if suffix[:1] in "eE" and len(suffix) > 1 and suffix != "Ei":
-        return number * Decimal(10) ** int(suffix[1:])
-    return number * _FACTOR[suffix]
+# What cannot work, by type, and why. A restart is never here: a new pod may land on a better node, and begins with
+# fresh emptyDir volumes.
+UNFIT: Mapping[AnomalyType, tuple[frozenset[Action], str]] = MappingProxyType(
+    {
+        AnomalyType.IMAGE_PULL_BACK_OFF: (
+            frozenset({Action.SCALE, Action.ADJUST_RESOURCES}),
+            "more replicas or memory do not bring an image",
+        ),
+        AnomalyType.CONFIG_ERROR: (
+            frozenset({Action.SCALE, Action.ADJUST_RESOURCES}),
+            "more replicas or memory do not mend a broken reference",
+        ),
+        AnomalyType.ROLLOUT_STUCK: (
+            frozenset({Action.SCALE}),
+            "more replicas of a revision that does not get ready are stuck too",
+        ),
+        AnomalyType.POD_PENDING: (
+            frozenset({Action.SCALE, Action.ADJUST_RESOURCES}),
+            "a pod that finds no room finds none for more of it",
+        ),
+        AnomalyType.JOB_FAILED: (
+            frozenset({Action.SCALE, Action.ROLLBACK}),
+            "a Job has neither replicas nor revisions",
+        ),
+        AnomalyType.STORAGE_EXHAUSTION: (
+            frozenset({Action.ROLLBACK, Action.SCALE, Action.ADJUST_RESOURCES}),
+            "no revision, replica or memory limit frees a full volume",
+        ),
+    }
+)
 
 
-def _check_quantity(text: str) -> str:
-    parse_quantity(text)
-    return text
+def unfit(anomaly_type: AnomalyType, actions: Iterable[Action]) -> str:
+    """Why one of these actions cannot work for a type, and what to write instead; empty when all may."""
+    bad, why = UNFIT.get(anomaly_type, (frozenset(), ""))
+    if bad.isdisjoint(actions):
+        return ""
+    *others, last = [action.value for action in Action if action not in bad]
+    return f"{why}: for {anomaly_type} write {', '.join(others)} or {last}"
 
 
 def _check_zone(name: str) -> str:
@@ -155,50 +151,19 @@ def _check_zone(name: str) -> str:
     return name
 
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-Quantity = Annotated[str, AfterValidator(_check_quantity)]
 Clock = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 Zone = Annotated[str, AfterValidator(_check_zone)]
 Weekday = Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 WEEKDAYS: tuple[Weekday, ...] = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
-class ApiModel(BaseModel):
-    """Base of all API types: camelCase outside, frozen, unknown fields refused where people write them."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
-
-
-class SelectorRequirement(ApiModel):
-    """One ``matchExpressions`` entry of a label selector."""
-
-    key: str
-    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
-    values: tuple[str, ...] = ()
-
-    def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether labels satisfy it, by the rules of metav1.LabelSelector."""
-        match self.operator:
-            case "In":
-                return labels.get(self.key) in self.values
-            case "NotIn":
-                return labels.get(self.key) not in self.values
-            case "Exists":
-                return self.key in labels
-            case "DoesNotExist":
-                return self.key not in labels
+def _check_factor(text: str) -> str:
+    if float(text) < 1:
+        raise ValueError(f"a factor of {text} would shrink: write 1 or more, for example 1.5")
+    return text
 
 
-class LabelSelector(ApiModel):
-    """metav1.LabelSelector; an empty one matches everything."""
-
-    match_labels: dict[str, str] = Field(default_factory=dict)
-    match_expressions: tuple[SelectorRequirement, ...] = ()
-
-    def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether all requirements hold for the labels."""
-        exact = all(labels.get(key) == value for key, value in self.match_labels.items())
-        return exact and all(requirement.matches(labels) for requirement in self.match_expressions)
+Factor = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?$", max_length=8), AfterValidator(_check_factor)]
 
 
 class AdjustResourcesParameters(ApiModel):
@@ -210,7 +175,7 @@ class AdjustResourcesParameters(ApiModel):
         max_cpu: Never above it.
     """
 
-    factor: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?$")] = "1.5"
+    factor: Factor = "1.5"
     max_memory: Quantity = "4Gi"
     max_cpu: Quantity = "4"
 
@@ -218,8 +183,8 @@ class AdjustResourcesParameters(ApiModel):
 class ScaleParameters(ApiModel):
     """How far replicas may grow: ``step`` more at a time, never above ``maxReplicas``."""
 
-    step: Annotated[int, Field(ge=1)] = 1
-    max_replicas: Annotated[int, Field(ge=1)] = 10
+    step: Annotated[int, Field(ge=1, le=100)] = 1
+    max_replicas: Annotated[int, Field(ge=1, le=10000)] = 10
 
 
 class RollbackParameters(ApiModel):
@@ -250,19 +215,25 @@ class Verification(ApiModel):
     stabilization_period: Duration = timedelta(seconds=60)
     timeout: Duration = timedelta(minutes=5)
 
+    @model_validator(mode="after")
+    def _has_time_enough(self) -> Self:
+        if not timedelta(0) < self.stabilization_period <= self.timeout:
+            raise ValueError("timeout must not be shorter than stabilizationPeriod, which is more than 0s")
+        return self
+
 
 class Window(ApiModel):
     """When acting is allowed.
 
     Attributes:
-        days: All by default.
+        days: All by default; never none, for such a window never opens.
         start: Local time, inclusive.
         end: Local time, exclusive; not after ``start`` means that the window runs over midnight and belongs to the
-            day on which it starts.
+            day on which it starts. The same as ``start`` means 24 hours.
         timezone: IANA name.
     """
 
-    days: tuple[Weekday, ...] = WEEKDAYS
+    days: Annotated[tuple[Weekday, ...], Field(min_length=1, max_length=7)] = WEEKDAYS
     start: Clock = "00:00"
     end: Clock = "00:00"
     timezone: Zone = "UTC"
@@ -278,25 +249,40 @@ class Window(ApiModel):
         return (today in self.days and clock >= start) or (yesterday in self.days and clock < end)
 
 
+AnyAnomalyType = Annotated[AnomalyType, BeforeValidator(lambda v: ANOMALY_ALIASES.get(str(v), v))]
+AnyAction = Annotated[Action, BeforeValidator(lambda v: ACTION_ALIASES.get(str(v), v))]
+
+
 class PolicySpec(ApiModel):
     """``spec`` of a SelfHealingPolicy; every field is explained in docs/reference/selfhealingpolicy.md."""
 
-    anomaly_type: Annotated[AnomalyType, BeforeValidator(lambda v: ANOMALY_ALIASES.get(str(v), v))]
-    action: Annotated[Action, BeforeValidator(lambda v: ACTION_ALIASES.get(str(v), v))]
+    anomaly_type: AnyAnomalyType
+    action: AnyAction
     confidence_threshold: Annotated[float, Field(ge=0, le=1)] = 0.85
     cooldown_period: Duration = timedelta(minutes=5)
     max_retries: Annotated[int, Field(ge=0, le=20)] = 3
     enabled: bool = True
-    target_namespace: str = ""
+    target_namespace: Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", max_length=63)] = ""
     selector: LabelSelector = LabelSelector()
     mode: Mode = Mode.AUTO
     parameters: Parameters = Parameters()
     verification: Verification = Verification()
     undo_on_failure: bool = True
-    escalation: tuple[Annotated[Action, BeforeValidator(lambda v: ACTION_ALIASES.get(str(v), v))], ...] = ()
-    windows: tuple[Window, ...] = ()
-    priority: int = 0
+    escalation: Annotated[tuple[AnyAction, ...], Field(max_length=4)] = ()
+    windows: Annotated[tuple[Window, ...], Field(max_length=32)] = ()
+    priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = 0
     remediation_history_limit: Annotated[int, Field(ge=1, le=1000)] = 50
+
+    @model_validator(mode="after")
+    def _can_work(self) -> Self:
+        actions = (self.action, *self.escalation)
+        if sentence := unfit(self.anomaly_type, actions):
+            raise ValueError(sentence)
+        if len(set(actions)) < len(actions):
+            raise ValueError("escalation names other actions than action, each once")
+        if Action.NOTIFY_ONLY in actions[:-1]:
+            raise ValueError("nothing comes after notify-only: write it last in escalation, or alone as action")
+        return self
 
     def is_open(self, moment: datetime) -> bool:
         """Whether acting is allowed at an aware moment."""
@@ -342,12 +328,15 @@ class Policy(ApiModel):
             raise InvalidResource(f"SelfHealingPolicy {meta.get('name', '?')}: {explain(error)}") from None
 
 
+NamespacePattern = Annotated[str, Field(pattern=r"^[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?$", max_length=63)]
+
+
 class Budget(ApiModel):
     """How many remediations the whole cluster may see."""
 
-    max_concurrent: Annotated[int, Field(ge=0)] = 5
-    max_per_hour: Annotated[int, Field(ge=0)] = 20
-    max_per_namespace_per_hour: Annotated[int, Field(ge=0)] = 6
+    max_concurrent: Annotated[int, Field(ge=0, le=1000)] = 5
+    max_per_hour: Annotated[int, Field(ge=0, le=100_000)] = 20
+    max_per_namespace_per_hour: Annotated[int, Field(ge=0, le=100_000)] = 6
 
 
 class Storm(ApiModel):
@@ -363,7 +352,7 @@ class HealingConfig(ApiModel):
     suspended: bool = False
     budget: Budget = Budget()
     storm: Storm = Storm()
-    protected_namespaces: tuple[str, ...] = ("openshift-*", "kube-*", "default")
+    protected_namespaces: tuple[NamespacePattern, ...] = ("openshift-*", "kube-*", "default")
     approval_timeout: Duration = timedelta(minutes=15)
 
     @classmethod
@@ -377,9 +366,3 @@ class HealingConfig(ApiModel):
             return cls.model_validate((resource or {}).get("spec", {}))
         except ValidationError as error:
             raise InvalidResource(f"HealingConfig cluster: {explain(error)}") from None
-
-
-def explain(error: ValidationError) -> str:
-    """A validation error in one line: each fault with the field it is about."""
-    details = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(".".join(str(part) for part in detail["loc"]) + ": " + detail["msg"] for detail in details)

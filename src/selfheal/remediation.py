@@ -10,12 +10,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, ConfigDict, Field, ValidationError
 
+from selfheal.apitypes import ApiModel, Text, explain
 from selfheal.errors import InvalidResource
-from selfheal.policy import Action, AnomalyType, ApiModel, explain
+from selfheal.policy import Action, AnomalyType
 
 
 class Outcome(StrEnum):
@@ -80,8 +81,8 @@ class Condition(_Status):
 
     type: str
     status: Literal["True", "False", "Unknown"]
-    reason: str
-    message: str = ""
+    reason: Annotated[str, Field(pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$", max_length=1024)]
+    message: Text = ""
     last_transition_time: AwareDatetime
     observed_generation: int | None = None
 
@@ -116,7 +117,7 @@ class AnomalyRecord(_Status):
     type: AnomalyType
     symptom: str = ""
     detected_time: AwareDatetime
-    message: str = ""
+    message: Text = ""
 
 
 class VoteRecord(_Status):
@@ -138,9 +139,9 @@ class TopMetricRecord(_Status):
 class VerdictRecord(_Status):
     """What the decision rested on."""
 
-    confidence: float
-    votes: tuple[VoteRecord, ...] = ()
-    top_metrics: tuple[TopMetricRecord, ...] = ()
+    confidence: Annotated[float, Field(ge=0, le=1)]
+    votes: Annotated[tuple[VoteRecord, ...], Field(max_length=16)] = ()
+    top_metrics: Annotated[tuple[TopMetricRecord, ...], Field(max_length=64)] = ()
     model_version: str = ""
     source: Source
 
@@ -188,9 +189,9 @@ class Change(_Status):
     """
 
     operations: tuple[Operation, ...] = ()
-    diff: str = ""
+    diff: Text = ""
     undo: tuple[Operation, ...] = ()
-    note: str = ""
+    note: Text = ""
     expected: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -202,11 +203,11 @@ class Attempt(_Status):
     ended_time: AwareDatetime | None = None
     change: Change = Change()
     undo: tuple[Operation, ...] = ()
-    dry_run: str = ""
+    dry_run: Text = ""
     result: AttemptResult = AttemptResult.PLANNED
     reason: str = ""
-    message: str = ""
-    evidence: tuple[str, ...] = ()
+    message: Text = ""
+    evidence: tuple[Text, ...] = ()
 
 
 class Times(_Status):
@@ -230,7 +231,7 @@ class RemediationStatus(_Status):
     attempts: tuple[Attempt, ...] = ()
     times: Times = Times()
     next_step_time: AwareDatetime | None = None
-    message: str = ""
+    message: Text = ""
 
     def condition(self, kind: ConditionType) -> Condition | None:
         """The condition of a type, if it was ever set."""
@@ -283,8 +284,61 @@ class Approval(ApiModel):
 
     remediation_name: str
     decision: Literal["Approve", "Deny"]
-    approver: str
-    reason: str = ""
+    approver: Annotated[str, Field(min_length=1, max_length=1024)]
+    reason: Annotated[str, Field(max_length=4096)] = ""
+
+
+class LastVerdict(_Status):
+    """What the endpoint or Kubernetes last said about a target of a policy.
+
+    Attributes:
+        target: ``namespace/Kind/name``.
+        votes: One entry a detector.
+        confidence: 0..1.
+        model: Version of the ensemble; empty for a verdict from symptoms alone.
+    """
+
+    target: str
+    votes: Annotated[tuple[VoteRecord, ...], Field(max_length=16)] = ()
+    confidence: Annotated[float, Field(ge=0, le=1)]
+    model: str = ""
+
+
+class RemediationRef(_Status):
+    """A Remediation; it lives in its target's namespace."""
+
+    name: str
+    namespace: str
+
+
+class Tally(_Status):
+    """Remediations of a policy that ended, by outcome; those the history limit deleted are counted too."""
+
+    successful: Annotated[int, Field(ge=0)] = 0
+    failed: Annotated[int, Field(ge=0)] = 0
+    inconclusive: Annotated[int, Field(ge=0)] = 0
+    error: Annotated[int, Field(ge=0)] = 0
+    skipped: Annotated[int, Field(ge=0)] = 0
+    denied: Annotated[int, Field(ge=0)] = 0
+    observed: Annotated[int, Field(ge=0)] = 0
+
+
+class PolicyStatus(_Status):
+    """``status`` of a SelfHealingPolicy.
+
+    Attributes:
+        conditions: By ``PolicyConditionType``; ``Succeeded`` carries the last outcome as its reason.
+        targets: How many workloads the policy selects; None while that was never counted.
+        last_verdict: The newest about any target.
+        last_remediation_ref: The newest.
+        remediations: How they ended.
+    """
+
+    conditions: tuple[Condition, ...] = ()
+    targets: Annotated[int, Field(ge=0)] | None = None
+    last_verdict: LastVerdict | None = None
+    last_remediation_ref: RemediationRef | None = None
+    remediations: Tally = Tally()
 
 
 def remediation_name(policy_uid: str, target_uid: str, incident_start: datetime) -> str:
