@@ -1,0 +1,35 @@
+"""The API server, as the rest of the controller sees it; only ``controller.cluster.client`` imports kubernetes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from controller.cluster.client import Api
+from controller.cluster.paths import Key
+from controller.cluster.reader import Reader
+from controller.cluster.records import Records
+from controller.cluster.writer import Writer
+
+__all__ = ["Api", "Cluster", "Key", "Reader", "Records", "Writer"]
+
+
+class Cluster:
+    """One API server: ``read`` workloads, ``write`` operations, keep ``records``.
+
+    Args:
+        api: The transport.
+    """
+
+    def __init__(self, api: Api) -> None:
+        self.read = Reader(api)
+        self.write = Writer(api)
+        self.records = Records(api)
+
+    @classmethod
+    def connect(cls, kubeconfig: Path | None, timeout: float = 10.0) -> Cluster:
+        """By a kubeconfig file, by ``KUBECONFIG``, or as the pod's ServiceAccount.
+
+        Raises:
+            WrongUse: When there are no credentials.
+        """
+        return cls(Api.connect(kubeconfig, timeout))
