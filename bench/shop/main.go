@@ -30,10 +30,11 @@ import (
 )
 
 var (
-	lock   sync.Mutex
-	held   [][]byte
-	rate   atomic.Int64 // KiB leaked a second
-	client = &http.Client{Timeout: 2 * time.Second}
+	lock sync.Mutex
+	held [][]byte
+	rate atomic.Int64 // KiB leaked a second
+	// A new connection for each call: kube-proxy shares out connections, not requests.
+	client = &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 )
 
 func number(name string, otherwise float64) float64 {
@@ -43,8 +44,15 @@ func number(name string, otherwise float64) float64 {
 	return otherwise
 }
 
+// hold takes memory outside Go's heap: on it, garbage collection would wait until the heap has doubled.
 func hold(kib int) {
-	block := make([]byte, kib<<10)
+	if kib <= 0 {
+		return
+	}
+	block, err := syscall.Mmap(-1, 0, kib<<10, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		log.Fatalf("no more memory: %v", err)
+	}
 	for i := 0; i < len(block); i += 4096 {
 		block[i] = 1 // touched, or the kernel would not count it
 	}
