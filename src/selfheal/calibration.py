@@ -1,21 +1,24 @@
 """From raw scores to votes and to confidence, in three separate steps.
 
-1. **p-value**: how often would normal data score as high? The bulk is ranked against held-back recent normal data, the tail
-   is a fitted exponential of the log-score. The reference follows the data slowly, and stands still while the detector
-   itself alarms, so that an incident cannot teach it that incidents are normal.
+1. **p-value**: how often would normal data score as high? The bulk is ranked against held-back recent normal data, the
+   tail is a fitted exponential of the log-score. The reference follows the data slowly, and more slowly while the
+   detector itself alarms, so that an incident cannot soon teach it that incidents are normal.
 2. **vote**: the p-value passes a level in k of the last m rows, and holds until it is quiet again (hysteresis).
-3. **confidence**: a logistic curve from the evidence of the votes to the probability of a real anomaly, fitted on faults
-   injected into held-back normal data (:mod:`selfheal.injection`), never on labels.
+3. **confidence**: a logistic curve from the evidence of the votes to the probability of a real anomaly, fitted on
+   faults injected into held-back normal data (:mod:`selfheal.injection`), never on labels.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from selfheal.errors import BadModel
 from selfheal.window import Floats
 
 Flags = npt.NDArray[np.bool_]
@@ -42,6 +45,22 @@ class VoteSettings:
     needed: int = 2
     among: int = 3
     follow: float = 1440.0
+
+    def to_numbers(self) -> dict[str, float]:
+        """For a manifest."""
+        return asdict(self)
+
+    @classmethod
+    def from_numbers(cls, numbers: Mapping[str, float]) -> VoteSettings:
+        """From a manifest.
+
+        Raises:
+            BadModel: When a setting is missing or unknown.
+        """
+        if set(numbers) != {field.name for field in fields(cls)}:
+            raise BadModel(f"the model's vote settings are {sorted(numbers)}: it is of another version, train it again")
+        settings: dict[str, Any] = {**numbers, "needed": int(numbers["needed"]), "among": int(numbers["among"])}
+        return cls(**settings)
 
 
 @dataclass(frozen=True)

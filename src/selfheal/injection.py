@@ -1,7 +1,7 @@
 """Faults injected into normal data, to calibrate confidence and to judge a challenger without labels.
 
-Six shapes that operators know: a leak's ramp, a hog, a crash loop's saw-tooth, a shift of one metric, a shift of several
-metrics together, and a metric that goes silent. Sizes are drawn so that some are easy and some are hard to see.
+Shapes that operators know: a leak's ramp, a hog, a crash loop's saw-tooth, a latency shift, a level shift of one metric
+and of several metrics together. Sizes are drawn so that some are easy and some are hard to see.
 """
 
 from __future__ import annotations
@@ -57,16 +57,18 @@ def inject(window: MetricWindow, random: np.random.Generator, share: float = 0.2
     """
     values = window.values.copy()
     faulty = np.zeros(len(window), dtype=bool)
-    spread = np.nanstd(values, axis=0) if len(values) else np.zeros(values.shape[1])
-    live = np.flatnonzero(np.nan_to_num(spread) > 0)
+    known = np.isfinite(values).any(axis=0)
+    spread = np.zeros(values.shape[1])
+    spread[known] = np.nanstd(values[:, known], axis=0)
+    live = np.flatnonzero(spread > 0)
     if not live.size:
         return window, faulty
     kinds = list(FAULTS)
-    at = int(random.integers(10, 60))
-    while at < len(window) - 20 and faulty.mean() < share:
+    at = 30 + int(random.integers(10, 60))
+    while at < len(window) - 20 and float(faulty.mean()) < share:
         shape, width = FAULTS[kinds[int(random.integers(len(kinds)))]]
-        length = int(min(random.integers(10, 90), len(window) - at))
-        for column in random.choice(live, min(width, live.size), replace=False):
+        length = min(int(random.integers(10, 90)), len(window) - at)
+        for column in random.choice(live, min(width, int(live.size)), replace=False):
             size = spread[column] * random.uniform(2.0, 10.0)
             values[at : at + length, column] += size * shape(length, random)
         faulty[at : at + length] = True

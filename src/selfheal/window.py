@@ -7,15 +7,17 @@ a clock, a constant) is found by rule from its values, never by its name.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from selfheal.errors import BadRequest
+from selfheal.errors import BadRequest, WrongUse
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +28,8 @@ Floats = npt.NDArray[np.float64]
 Times = npt.NDArray[np.datetime64]
 
 DAY = 86_400.0
+_FORMAT = 1
+_NO_TIME = np.datetime64("2024-01-01T00:00:00", "s")  # where rows without timestamps are put: a Monday
 _CANDIDATE_STEPS = (60.0, 300.0, 600.0, 900.0, 1800.0, 3600.0)
 
 
@@ -93,10 +97,8 @@ class MetricWindow:
                 daily rhythm (:func:`guess_step`).
 
         Raises:
-            BadRequest: Without a numeric column.
+            BadRequest: Without a numeric column, or with timestamps that run backwards or mostly name no sample.
         """
-        import pandas as pd
-
         metrics = frame.drop(columns="timestamp", errors="ignore").select_dtypes(["number", "bool"]).astype(float)
         if metrics.shape[1] == 0:
             raise BadRequest(f"{workload}: no numeric metric column among {list(frame.columns)}")
@@ -104,10 +106,10 @@ class MetricWindow:
         values = np.where(np.isfinite(metrics.to_numpy()), metrics.to_numpy(), np.nan)
         if "timestamp" not in frame:
             seconds = step or guess_step(values)
-            return cls(workload, grid(np.datetime64("2024-01-01T00:00:00", "s"), len(values), seconds, first=True), values, names, seconds)
-        stamps = pd.to_datetime(frame["timestamp"], utc=True).dt.tz_localize(None)
-        seconds = step or float(np.median(np.diff(stamps.to_numpy()).astype("timedelta64[s]").astype(float)))
-        return cls(workload, stamps.to_numpy().astype("datetime64[s]"), values, names, max(seconds, 1.0))
+            return cls(workload, grid(_NO_TIME, len(values), seconds, first=True), values, names, seconds)
+        places, seconds = places_on_grid(frame["timestamp"], workload, step)
+        times = grid(_moments(frame["timestamp"])[0], int(places[-1]) + 1, seconds, first=True)
+        return cls(workload, times, _averaged(values, places, len(times)), names, seconds)
 
     def rows(self, start: int, stop: int | None = None) -> MetricWindow:
         """The rows ``start:stop``."""
@@ -130,7 +132,9 @@ class MetricWindow:
     @property
     def span(self) -> timedelta:
         """From the first to the last moment."""
-        return timedelta(seconds=float((self.times[-1] - self.times[0]) / np.timedelta64(1, "s"))) if len(self) else timedelta(0)
+        if not len(self):
+            return timedelta(0)
+        return timedelta(seconds=float((self.times[-1] - self.times[0]) / np.timedelta64(1, "s")))
 
     def digest(self) -> str:
         """SHA-256 of names, grid and values: what a model says it was trained on."""
@@ -146,6 +150,53 @@ def grid(moment: np.datetime64, samples: int, step: float, *, first: bool = Fals
     start = moment if first or not samples else moment - offsets[-1]
     times: Times = start.astype("datetime64[s]") + offsets
     return times
+
+
+def _moments(timestamps: pd.Series[Any]) -> Times:
+    import pandas as pd
+
+    stamps = pd.to_datetime(timestamps, utc=True).dt.tz_localize(None)
+    moments: Times = stamps.to_numpy().astype("datetime64[s]")
+    return moments
+
+
+def places_on_grid(
+    timestamps: pd.Series[Any], workload: str, step: float | None = None
+) -> tuple[npt.NDArray[np.intp], float]:
+    """Row of an even grid for each timestamp, shape [t], and the grid's step in seconds.
+
+    Args:
+        timestamps: In time order; the first one starts the grid.
+        workload: For the message.
+        step: Seconds; by default the median distance.
+
+    Raises:
+        BadRequest: When time runs backwards, or the grid would be more than twenty times as long as the data.
+    """
+    moments = _moments(timestamps)
+    if not len(moments):
+        raise BadRequest(f"{workload}: there is no row")
+    distances = np.diff(moments).astype(float)
+    if (distances < 0).any():
+        raise BadRequest(
+            f"{workload}: timestamps run backwards at row {int(np.argmax(distances < 0)) + 1}: sort by time"
+        )
+    forward = distances[distances > 0]
+    seconds = step or max(float(np.median(forward)) if forward.size else 60.0, 1.0)
+    places = np.rint((moments - moments[0]).astype(float) / seconds).astype(np.intp)
+    if places[-1] > 20 * len(moments) + 1000:
+        raise BadRequest(f"{workload}: {len(moments)} rows over {places[-1]} steps of {seconds:g} s: split the series")
+    return places, seconds
+
+
+def _averaged(values: Floats, places: npt.NDArray[np.intp], rows: int) -> Floats:
+    """Put rows on their places; rows that share one are averaged, places without a row are NaN."""
+    known = np.isfinite(values)
+    total, count = np.zeros((rows, values.shape[1])), np.zeros((rows, values.shape[1]))
+    np.add.at(total, places, np.where(known, values, 0.0))
+    np.add.at(count, places, known)
+    result: Floats = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return result
 
 
 def guess_step(values: Floats) -> float:
@@ -217,8 +268,41 @@ def increases(values: Floats, columns: npt.NDArray[np.bool_]) -> Floats:
     return result
 
 
-def to_plain(value: Any) -> Any:
-    """Numpy scalars and arrays as JSON can hold them."""
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    return value.item() if isinstance(value, np.generic) else value
+def save_windows(folder: Path, windows: Sequence[MetricWindow]) -> None:
+    """Write one parquet file a workload and a manifest: how windows travel between steps of the pipeline."""
+    import pandas as pd
+
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = []
+    for number, window in enumerate(windows):
+        file = f"w{number:04d}.parquet"
+        index = pd.DatetimeIndex(window.times, name="timestamp")
+        pd.DataFrame(window.values, columns=list(window.names), index=index).to_parquet(folder / file)
+        entries.append({"workload": window.workload, "file": file, "step": window.step, "digest": window.digest()})
+    (folder / "manifest.json").write_text(json.dumps({"format": _FORMAT, "windows": entries}, indent=1) + "\n")
+
+
+def load_windows(folder: Path) -> list[MetricWindow]:
+    """Read what :func:`save_windows` wrote, in the same order.
+
+    Raises:
+        WrongUse: When the folder holds no windows, or other ones than the manifest says.
+    """
+    import pandas as pd
+
+    found = []
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        if manifest["format"] != _FORMAT:
+            raise WrongUse(f"{folder}: windows of format {manifest['format']}, this version reads {_FORMAT}")
+        for entry in manifest["windows"]:
+            frame = pd.read_parquet(folder / entry["file"])
+            times = pd.DatetimeIndex(frame.index).to_numpy().astype("datetime64[s]")
+            names = tuple(str(name) for name in frame.columns)
+            window = MetricWindow(entry["workload"], times, frame.to_numpy(dtype=float), names, float(entry["step"]))
+            if window.digest() != entry["digest"]:
+                raise WrongUse(f"{folder / entry['file']} is not what its manifest says: collect again")
+            found.append(window)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WrongUse(f"{folder} holds no stored windows ({type(error).__name__}: {error})") from None
+    return found

@@ -11,13 +11,15 @@ from selfheal.detectors.isolation_forest import IsolationForestDetector
 from selfheal.detectors.lstm import LstmDetector
 from selfheal.detectors.prophet import ProphetDetector
 
-DETECTORS: Mapping[str, type[IsolationForestDetector | ArimaDetector | ProphetDetector | LstmDetector]] = MappingProxyType(
-    {
-        "isolation_forest": IsolationForestDetector,
-        "arima": ArimaDetector,
-        "prophet": ProphetDetector,
-        "lstm": LstmDetector,
-    }
+DETECTORS: Mapping[str, type[IsolationForestDetector | ArimaDetector | ProphetDetector | LstmDetector]] = (
+    MappingProxyType(
+        {
+            "isolation_forest": IsolationForestDetector,
+            "arima": ArimaDetector,
+            "prophet": ProphetDetector,
+            "lstm": LstmDetector,
+        }
+    )
 )
 
 __all__ = ["DETECTORS", "Detector"]

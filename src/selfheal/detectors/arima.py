@@ -22,12 +22,12 @@ class ArimaDetector(ResidualDetector):
     need: ClassVar[int] = 50
     memory: ClassVar[float] = 3.0
 
-    def _learn(self, scaled: Floats, window: MetricWindow) -> dict[str, Floats]:
+    def _learn(self, scaled: Floats, _window: MetricWindow, /) -> dict[str, Floats]:
         steps = np.diff(scaled[-_LONGEST:], axis=0)
         pairs = np.array([_estimate(column) for column in steps.T]).reshape(-1, 2)
         return {"phi": pairs[:, 0], "theta": pairs[:, 1]}
 
-    def _forecast(self, scaled: Floats, window: MetricWindow) -> Floats:
+    def _forecast(self, scaled: Floats, _window: MetricWindow, /) -> Floats:
         from scipy.signal import lfilter
 
         if not len(scaled):

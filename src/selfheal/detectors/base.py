@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self, runtime_checkable
+from typing import ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 
 from selfheal.errors import BadModel, InsufficientData, MetricMismatch
 from selfheal.window import Floats, MetricWindow, fill_gaps, increases, is_counter
+
+Flags = npt.NDArray[np.bool_]
 
 CAP = 8.0
 """Deviation of one metric, in units of its spread, beyond which more is not more wrong. Without a cap a metric that was
@@ -22,10 +25,25 @@ constant in training decides alone."""
 
 @runtime_checkable
 class Detector(Protocol):
-    """The contract. Metric-agnostic, deterministic under its seed, tolerant of gaps, constants and resets."""
+    """The contract. Metric-agnostic, deterministic under its seed, tolerant of gaps, constants and resets.
 
-    name: str
+    Attributes:
+        name: In DETECTORS, and of the stored file.
+        need: Usable rows of history without which it cannot be trained, at the least.
+        warmup: First rows of a window that it needs to find its feet; their score is neutral.
+        seasonal: Whether it knows times of the day, which nobody knows of a workload never seen.
+        names: Metrics fitted, in the model's order.
+    """
+
+    name: ClassVar[str]
+    need: ClassVar[int]
+    warmup: ClassVar[int]
+    seasonal: ClassVar[bool]
     names: tuple[str, ...]
+
+    def __init__(self, seed: int = 0) -> None:
+        """An untrained detector."""
+        ...
 
     def fit(self, window: MetricWindow) -> Self:
         """Learn what is normal.
@@ -45,6 +63,15 @@ class Detector(Protocol):
 
     def deviations(self, window: MetricWindow) -> Floats:
         """How far each metric is from what was expected, in units of its usual spread, shape [t, m]."""
+        ...
+
+    def expected(self, window: MetricWindow) -> Floats:
+        """What each metric should have been, in its unit (increases for counters), shape [t, m]."""
+        ...
+
+    @property
+    def counters(self) -> Flags:
+        """Which metrics were counters in training, shape [m]."""
         ...
 
     def save(self, folder: Path) -> None:
@@ -161,7 +188,9 @@ def smooth(values: Floats, span: float) -> Floats:
 def save_arrays(folder: Path, name: str, names: tuple[str, ...], arrays: Mapping[str, Floats]) -> None:
     """Write numbers and metric names to ``NAME.npz``; big tables in float32."""
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(folder / f"{name}.npz", names=np.array(names, dtype=np.str_), allow_pickle=False, **dict(arrays))
+    np.savez_compressed(
+        folder / f"{name}.npz", names=np.array(names, dtype=np.str_), allow_pickle=False, **dict(arrays)
+    )
 
 
 def load_arrays(folder: Path, name: str) -> tuple[tuple[str, ...], dict[str, Floats]]:

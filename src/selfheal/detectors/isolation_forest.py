@@ -10,7 +10,17 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from selfheal.detectors.base import Scaling, check_names, load_arrays, pick, require, save_arrays, scaling_of, smooth
+from selfheal.detectors.base import (
+    Flags,
+    Scaling,
+    check_names,
+    load_arrays,
+    pick,
+    require,
+    save_arrays,
+    scaling_of,
+    smooth,
+)
 from selfheal.window import Floats, MetricWindow
 
 _TREES = 64
@@ -28,6 +38,8 @@ class IsolationForestDetector:
 
     name: ClassVar[str] = "isolation_forest"
     need: ClassVar[int] = 50
+    warmup: ClassVar[int] = 10
+    seasonal: ClassVar[bool] = False
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
@@ -66,6 +78,15 @@ class IsolationForestDetector:
     def deviations(self, window: MetricWindow) -> Floats:
         """See :class:`selfheal.detectors.base.Detector`; the forest itself does not point at metrics."""
         return scaling_of(self._arrays).apply(check_names(window, self.names))
+
+    def expected(self, window: MetricWindow) -> Floats:
+        """See :class:`selfheal.detectors.base.Detector`: the usual value, at any time."""
+        return np.repeat(pick(self._arrays, "centre")[0][None, :], len(window), axis=0)
+
+    @property
+    def counters(self) -> Flags:
+        """See :class:`selfheal.detectors.base.Detector`."""
+        return pick(self._arrays, "counter")[0].astype(bool)
 
     def save(self, folder: Path) -> None:
         """See :class:`selfheal.detectors.base.Detector`."""
@@ -128,7 +149,9 @@ def _path(samples: Any) -> Floats:
     """Mean depth of an unsuccessful search in a tree of so many samples (Liu, Ting and Zhou 2008)."""
     n = np.asarray(samples, dtype=float)
     many = np.maximum(n, 3.0)
-    found: Floats = np.where(n <= 1, 0.0, np.where(n == 2, 1.0, 2 * (np.log(many - 1) + np.euler_gamma) - 2 * (many - 1) / many))
+    found: Floats = np.where(
+        n <= 1, 0.0, np.where(n == 2, 1.0, 2 * (np.log(many - 1) + np.euler_gamma) - 2 * (many - 1) / many)
+    )
     return found
 
 

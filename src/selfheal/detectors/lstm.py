@@ -25,15 +25,16 @@ class LstmDetector(ResidualDetector):
 
     name: ClassVar[str] = "lstm"
     need: ClassVar[int] = 200
+    warmup: ClassVar[int] = _BURN_IN + _HORIZON
     memory: ClassVar[float] = 8.0
 
-    def _learn(self, scaled: Floats, window: MetricWindow) -> dict[str, Floats]:
+    def _learn(self, scaled: Floats, _window: MetricWindow, /) -> dict[str, Floats]:
         return _train(np.clip(scaled, -6, 6), self.seed)
 
-    def _forecast(self, scaled: Floats, window: MetricWindow) -> Floats:
+    def _forecast(self, scaled: Floats, _window: MetricWindow, /) -> Floats:
         ahead = _run(np.clip(scaled, -6, 6), self._arrays)
         # The forecast for row i was made at row i - _HORIZON; the first rows have none and are taken as they are.
-        return np.vstack([scaled[:_HORIZON], ahead[:-_HORIZON]])[: len(scaled)]
+        return np.vstack([scaled[: self.warmup], ahead[_BURN_IN:-_HORIZON]])[: len(scaled)]
 
 
 def _train(scaled: Floats, seed: int) -> dict[str, Floats]:
@@ -59,7 +60,7 @@ def _train(scaled: Floats, seed: int) -> dict[str, Floats]:
             forecast = inputs + head(network(inputs)[0])
             loss = torch.nn.functional.smooth_l1_loss(forecast[:, _BURN_IN:], targets[:, _BURN_IN:])
             optimiser.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimiser.step()
     return _weights(network, head)
 

@@ -18,6 +18,7 @@ from selfheal.window import DAY, Floats, MetricWindow, Times
 _SLOTS = 336  # half hours of a week
 _FIT_POINTS = 700  # what a fit looks at; a daily and a weekly shape need no more
 _MOST_FITS = 24  # metrics with the strongest rhythm; the rest has a level and no shape
+_START = 10  # rows of a window that say where its level is today
 _WEEK = np.timedelta64(7 * 24 * 3600, "s")
 _MONDAY = np.datetime64("2024-01-01T00:00:00", "s")
 
@@ -26,12 +27,13 @@ class ProphetDetector(ResidualDetector):
     """Catches breaks of season: a peak that is missing, or one at the wrong time."""
 
     name: ClassVar[str] = "prophet"
+    seasonal: ClassVar[bool] = True
     memory: ClassVar[float] = 5.0
 
-    def _needed(self, window: MetricWindow) -> int:
+    def _needed(self, window: MetricWindow, /) -> int:
         return max(100, round(2 * DAY / window.step))
 
-    def _learn(self, scaled: Floats, window: MetricWindow) -> dict[str, Floats]:
+    def _learn(self, scaled: Floats, window: MetricWindow, /) -> dict[str, Floats]:
         strength = _rhythm(scaled, window)
         chosen = [int(i) for i in np.argsort(-strength)[:_MOST_FITS] if strength[i] > 0.05]
         table = np.repeat(scaled.mean(axis=0)[None, :], _SLOTS, axis=0)
@@ -39,7 +41,7 @@ class ProphetDetector(ResidualDetector):
             table[:, column] = _fit_week(scaled[:, column], window)
         return {"table": table.astype(np.float32), "halflife": np.array([DAY / window.step])}
 
-    def _forecast(self, scaled: Floats, window: MetricWindow) -> Floats:
+    def _forecast(self, scaled: Floats, window: MetricWindow, /) -> Floats:
         season = self._arrays["table"][_slot(window.times)].astype(float)
         return season + _drift(scaled - season, float(self._arrays["halflife"][0]))
 
@@ -56,7 +58,7 @@ def _drift(rest: Floats, halflife: float) -> Floats:
     Each sample pulls by at most one spread, so that an incident of an hour does not become the new normal.
     """
     rate = 1 - 0.5 ** (1 / max(halflife, 2.0))
-    level = np.zeros(rest.shape[1])
+    level = np.median(rest[:_START], axis=0) if len(rest) else np.zeros(rest.shape[1])
     found = np.empty_like(rest)
     for i, row in enumerate(rest):
         found[i] = level

@@ -8,7 +8,18 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from selfheal.detectors.base import Scaling, check_names, combine, load_arrays, pick, require, save_arrays, scaling_of, smooth
+from selfheal.detectors.base import (
+    Flags,
+    Scaling,
+    check_names,
+    combine,
+    load_arrays,
+    pick,
+    require,
+    save_arrays,
+    scaling_of,
+    smooth,
+)
 from selfheal.window import Floats, MetricWindow
 
 
@@ -20,6 +31,8 @@ class ResidualDetector(ABC):
     Attributes:
         name: In DETECTORS.
         need: Usable samples without which it abstains.
+        warmup: See :class:`selfheal.detectors.base.Detector`.
+        seasonal: See :class:`selfheal.detectors.base.Detector`.
         memory: Samples over which deviations are smoothed: where members look at different time scales they err at
             different times.
         names: Metrics fitted.
@@ -27,6 +40,8 @@ class ResidualDetector(ABC):
 
     name: ClassVar[str]
     need: ClassVar[int] = 60
+    warmup: ClassVar[int] = 10
+    seasonal: ClassVar[bool] = False
     memory: ClassVar[float] = 3.0
 
     def __init__(self, seed: int = 0) -> None:
@@ -35,11 +50,11 @@ class ResidualDetector(ABC):
         self._arrays: dict[str, Floats] = {}
 
     @abstractmethod
-    def _learn(self, scaled: Floats, window: MetricWindow) -> dict[str, Floats]:
+    def _learn(self, scaled: Floats, window: MetricWindow, /) -> dict[str, Floats]:
         """Parameters from scaled training values, shape [t, m]."""
 
     @abstractmethod
-    def _forecast(self, scaled: Floats, window: MetricWindow) -> Floats:
+    def _forecast(self, scaled: Floats, window: MetricWindow, /) -> Floats:
         """Expected scaled values, shape [t, m], each from earlier rows alone."""
 
     def fit(self, window: MetricWindow) -> Self:
@@ -50,10 +65,10 @@ class ResidualDetector(ABC):
         self._arrays = scaling.arrays() | self._learn(scaling.apply(window), window)
         error = np.abs(self._residuals(window))
         # A band has a floor: a forecast that was right to the last digit in training is luck, not precision.
-        self._arrays["error"] = np.maximum(np.sqrt(np.mean(np.minimum(error, 8.0) ** 2, axis=0)), 0.05)
+        self._arrays["error"] = np.maximum(np.sqrt(np.mean(np.minimum(error, 8.0) ** 2, axis=0)), 0.1)
         return self
 
-    def _needed(self, window: MetricWindow) -> int:  # noqa: ARG002
+    def _needed(self, _window: MetricWindow, /) -> int:
         return self.need
 
     def _residuals(self, window: MetricWindow) -> Floats:
@@ -64,7 +79,8 @@ class ResidualDetector(ABC):
         """See :class:`selfheal.detectors.base.Detector`."""
         window = check_names(window, self.names)
         raw = self._residuals(window) / pick(self._arrays, "error")[0]
-        return smooth(np.clip(raw, -16.0, 16.0), self.memory)
+        result: Floats = smooth(np.clip(raw, -16.0, 16.0), self.memory) * pick(self._arrays, "alive")[0]
+        return result
 
     def score(self, window: MetricWindow) -> Floats:
         """See :class:`selfheal.detectors.base.Detector`."""
@@ -77,6 +93,11 @@ class ResidualDetector(ABC):
         window = check_names(window, self.names)
         scaling = scaling_of(self._arrays)
         return scaling.invert(self._forecast(scaling.apply(window), window))
+
+    @property
+    def counters(self) -> Flags:
+        """See :class:`selfheal.detectors.base.Detector`."""
+        return pick(self._arrays, "counter")[0].astype(bool)
 
     def save(self, folder: Path) -> None:
         """See :class:`selfheal.detectors.base.Detector`."""

@@ -1,0 +1,73 @@
+"""Which of the ensemble's four types an anomaly is, told by the metrics that carry it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from selfheal.window import Floats, MetricWindow
+
+MEMORY = ("pod_memory_usage", "alt_memory_usage", "memory_limit_ratio")
+CARRIERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "MemoryLeak": MEMORY,
+        "CPUThrottling": ("cpu_throttled_ratio",),
+        "StorageExhaustion": ("persistent_volume_usage",),
+    }
+)
+"""Metrics that carry each type; whatever else carries an anomaly makes it a MetricAnomaly."""
+
+_LEAST_SHARE = 0.2  # of the evidence; CPU usage and latency share a throttled container's anomaly
+_RESET = 0.3  # a drop by this share of the level is a restart: what grew before it says nothing about now
+_LEAST_TREND = 10  # samples
+
+
+def since_reset(values: Floats) -> Floats:
+    """The newest samples of one metric after its last sharp drop, gaps left out, shape [<= t]."""
+    known: Floats = values[np.isfinite(values)]
+    if len(known) < 2:
+        return known
+    drops = np.flatnonzero(np.diff(known) < -_RESET * np.abs(known[:-1]))
+    return known[drops[-1] + 1 :] if drops.size else known
+
+
+def rises(values: Floats) -> bool:
+    """Whether one metric grows steadily: thirds in order, time explains most of it, and by more than a little.
+
+    Args:
+        values: Shape [t], NaN for a gap.
+    """
+    recent = since_reset(values)
+    if len(recent) < _LEAST_TREND or float(np.ptp(recent)) <= 0.02 * float(np.abs(recent).mean()):
+        return False
+    correlation = float(np.corrcoef(np.arange(len(recent)), recent)[0, 1])
+    thirds = [float(np.median(part)) for part in np.array_split(recent, 3)]
+    return correlation > 0.8 and thirds[0] < thirds[1] < thirds[2]
+
+
+def anomaly_type(window: MetricWindow, shares: Mapping[str, float], above: Mapping[str, bool]) -> str:
+    """Name the type.
+
+    Args:
+        window: What the detectors saw.
+        shares: Of the evidence, by metric; they sum to one.
+        above: Whether the newest sample lies above what was expected, by metric.
+
+    Returns:
+        MemoryLeak, CPUThrottling, StorageExhaustion or MetricAnomaly.
+    """
+    weights = {
+        kind: sum(shares.get(name, 0.0) for name in names if above.get(name)) for kind, names in CARRIERS.items()
+    }
+    for kind in sorted(weights, key=lambda kind: -weights[kind]):
+        if weights[kind] < _LEAST_SHARE:
+            break
+        if kind != "MemoryLeak" or _memory_rises(window):
+            return kind
+    return "MetricAnomaly"
+
+
+def _memory_rises(window: MetricWindow) -> bool:
+    return any(rises(window.values[:, window.names.index(name)]) for name in MEMORY if name in window.names)

@@ -1,0 +1,120 @@
+"""Fit on the train part of one series, run causally over its test part, write what the ensemble said of each row.
+
+``python -m selfheal.backtest SERIES.parquet --out SCORES.parquet``.
+Exit codes: 0 done, 1 failed, 2 wrong use, 3 no data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from selfheal.detectors import DETECTORS
+from selfheal.ensemble import Ensemble
+from selfheal.errors import NoData, SelfhealError, WrongUse
+from selfheal.window import MetricWindow, places_on_grid
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RESERVED = ("label", "split", "timestamp")
+log = logging.getLogger("selfheal.backtest")
+
+
+def backtest(frame: pd.DataFrame, name: str = "series", *, seed: int = 0) -> pd.DataFrame:
+    """Scores of the test rows.
+
+    Args:
+        frame: Metric columns with any names, ``split`` (train, then test), optional ``timestamp``; ``label`` is
+            ignored.
+        name: Of the series, for messages.
+        seed: For the detectors.
+
+    Returns:
+        One row for each test row: ``score``, ``anomaly``, ``confidence``, ``NAME_score`` and ``NAME_vote`` of each
+        detector; one that abstains has score 0 and vote False.
+
+    Raises:
+        WrongUse: When ``split`` is missing, unknown, or out of order.
+        NoData: Without train or test rows, or with too few to train two detectors.
+    """
+    import pandas as pd
+
+    train, test = _parts(frame, name)
+    metrics = frame.drop(columns=[column for column in ("label", "split") if column in frame])
+    whole = MetricWindow.from_frame(metrics, name)
+    places = np.arange(len(frame))
+    if "timestamp" in frame:
+        places, _ = places_on_grid(frame["timestamp"], name, whole.step)
+    log.info(
+        "%s: %d metrics every %g s, %d rows to train, %d to judge", name, len(whole.names), whole.step, train, test
+    )
+    ensemble = Ensemble.fit([whole.rows(0, int(places[train - 1]) + 1)], seed=seed)
+    trace = ensemble.trace(whole)
+    rows = places[train:]
+    found = {"score": trace.score[rows], "anomaly": trace.anomaly[rows], "confidence": trace.confidence[rows]}
+    for detector in DETECTORS:
+        if detector in trace.abstained:
+            log.warning("%s: %s abstains, it %s", name, detector, trace.abstained[detector])
+        found[f"{detector}_score"] = trace.scores.get(detector, np.zeros(len(whole)))[rows]
+        found[f"{detector}_vote"] = trace.votes.get(detector, np.zeros(len(whole), dtype=bool))[rows]
+    return pd.DataFrame(found)
+
+
+def _parts(frame: pd.DataFrame, name: str) -> tuple[int, int]:
+    """Rows to train on and rows to judge."""
+    if "split" not in frame:
+        raise WrongUse(f"{name} has no column 'split': mark each row 'train' or 'test'")
+    split = frame["split"].astype(str).to_numpy()
+    unknown = sorted(set(split) - {"train", "test"})
+    if unknown:
+        raise WrongUse(f"{name}: column 'split' holds {', '.join(unknown)}: only 'train' and 'test' are known")
+    train = int((split == "train").sum())
+    if train in (0, len(split)):
+        raise NoData(f"{name} has {train} train rows of {len(split)}: it needs both parts")
+    if (split[:train] != "train").any():
+        raise WrongUse(f"{name}: train rows come after test rows: sort by time")
+    return train, len(split) - train
+
+
+def _read(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path)
+    except FileNotFoundError:
+        raise WrongUse(f"{path} does not exist") from None
+    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
+        raise WrongUse(f"{path} is no parquet file that can be read: {error}") from None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m selfheal.backtest", description=__doc__)
+    parser.add_argument("series", type=Path, help="parquet file: metric columns, split, optional timestamp")
+    parser.add_argument("--out", type=Path, required=True, help="parquet file for the scores of the test rows")
+    parser.add_argument("--seed", type=int, default=0, help="for the detectors (0)")
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        scores = backtest(_read(args.series), args.series.stem, seed=args.seed)
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        scores.to_parquet(args.out, index=False)
+    except SelfhealError as error:
+        log.error("%s", error)
+        return 2 if error.exit_code == 1 else error.exit_code
+    except OSError as error:
+        log.error("cannot write %s: %s", args.out, error.strerror)
+        return 1
+    log.info("wrote %d rows to %s", len(scores), args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,356 @@
+"""The four detectors together: one verdict for each workload, from one window.
+
+``trace`` judges every row of a window causally; ``predict`` answers a request with the newest row of the same trace.
+Nothing is remembered between two calls (docs/adr/0003-stateless-windows.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from selfheal.artefact import Manifest, read_manifest, write_manifest
+from selfheal.calibration import Confidence, Reference, VoteSettings, evidence, raise_votes
+from selfheal.catalogue import catalogue_hash
+from selfheal.detectors import DETECTORS
+from selfheal.detectors.base import Detector, Flags, check_names
+from selfheal.errors import BadModel, BadRequest, NoData
+from selfheal.explanation import explain
+from selfheal.forecast import exhaustion
+from selfheal.injection import inject
+from selfheal.members import CHUNK, Members, Pooled, Progress, alike, chunks, spell
+from selfheal.protocol import Instance, ModelInfo, Prediction
+from selfheal.vote import Vote, hard_vote
+from selfheal.window import Floats, MetricWindow
+
+__all__ = ["Ensemble", "Members", "Progress", "Trace", "split"]
+
+_HELD_BACK = 0.2
+_LEAST_REFERENCE = 30  # rows of held-back data without which a p-value would be invented
+_SILENCE = 3  # newest rows without any sample, after which nobody can tell
+_INJECTED = 12  # workloads that confidence is calibrated on; a logistic curve needs no more
+_DRAWS = 3
+_KIND = "ensemble"
+_POOLED = "(pooled)"  # no workload's name: those hold no parenthesis
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Row by row over one window, all arrays of shape [t].
+
+    Attributes:
+        anomaly: At least two votes; all False where fewer than two detectors could vote.
+        score: Second largest of ``scores``; 0 where fewer than two could vote.
+        confidence: Calibrated probability that the row is anomalous.
+        votes: By detector, those that did not abstain.
+        scores: One minus the p-value, by detector.
+        abstained: Why, by detector.
+    """
+
+    anomaly: Flags
+    score: Floats
+    confidence: Floats
+    votes: Mapping[str, Flags]
+    scores: Mapping[str, Floats]
+    abstained: Mapping[str, str]
+
+
+class _Curve(Manifest):
+    """What the calibration learned, beside the general manifest."""
+
+    kind: str = _KIND
+    names: tuple[str, ...]
+    step: float
+    workloads: tuple[str, ...]
+    info: ModelInfo
+    members: tuple[str, ...]
+    references: dict[str, dict[str, tuple[float, float, tuple[float, ...]]]]
+    weights: tuple[float, ...]
+    bias: float
+    settings: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Four members, their references and the confidence curve.
+
+    Attributes:
+        names: Metrics, in the model's order.
+        step: Seconds between samples.
+        workloads: Those with models of their own.
+        info: Which model this is.
+        members: By detector.
+        references: What normal scores look like, by workload (or the pooled model) and detector.
+        confidence: From evidence to probability.
+        settings: How surprise becomes a vote.
+    """
+
+    names: tuple[str, ...]
+    step: float
+    workloads: tuple[str, ...]
+    info: ModelInfo
+    members: Mapping[str, Members]
+    references: Mapping[str, Mapping[str, Reference]]
+    confidence: Confidence
+    settings: VoteSettings
+
+    @classmethod
+    def fit(cls, windows: Sequence[MetricWindow], *, seed: int = 0, progress: Progress | None = None) -> Ensemble:
+        """Train all four detectors on the older part of the windows and calibrate them on the newest.
+
+        Raises:
+            BadRequest: When windows differ in metrics or step.
+            NoData: Without a window, or when no workload has enough history.
+        """
+        training, held_back = split(windows)
+        members = [Members.fit(name, training, seed=seed, progress=progress) for name in DETECTORS]
+        return cls.assemble(members, held_back, seed=seed)
+
+    @classmethod
+    def assemble(cls, members: Sequence[Members], held_back: Sequence[MetricWindow], *, seed: int = 0) -> Ensemble:
+        """Put fitted members together: calibrate votes and confidence on normal data that they were not trained on.
+
+        Args:
+            members: One for each detector, all trained on the same metrics.
+            held_back: One window for each workload, newer than the training data.
+            seed: For the injected faults.
+
+        Raises:
+            BadRequest: When members or windows differ in metrics or step.
+            NoData: When fewer than two detectors could be trained and calibrated for any workload.
+        """
+        windows = [check_names(window, members[0].names) for window in alike(held_back)]
+        if any(member.names != members[0].names for member in members):
+            raise BadRequest("members were trained on different metrics: train them on the same windows")
+        references = {window.workload: _own_references(members, window) for window in windows}
+        references[_POOLED] = _pooled_references(members, windows)
+        workloads = tuple(name for name, found in references.items() if len(found) >= 2 and name != _POOLED)
+        if not workloads and len(references[_POOLED]) < 2:
+            raise NoData(
+                f"no workload has enough history to train two detectors ({_why_none(members, windows)}): "
+                "collect longer and train again"
+            )
+        found = cls(
+            names=members[0].names,
+            step=members[0].step,
+            workloads=workloads,
+            info=ModelInfo(catalogue=catalogue_hash(members[0].names)),
+            members={member.detector: member for member in members},
+            references=references,
+            confidence=Confidence.default(),
+            settings=VoteSettings(),
+        )
+        return replace(found, confidence=_learn_confidence(found, windows, seed))
+
+    def with_info(self, info: ModelInfo) -> Ensemble:
+        """The same model under a name and version; an empty catalogue hash is filled in."""
+        return replace(self, info=info.model_copy(update={"catalogue": info.catalogue or self.info.catalogue}))
+
+    def trace(self, window: MetricWindow) -> Trace:
+        """Judge every row from itself and earlier rows alone.
+
+        Raises:
+            MetricMismatch: When the window's metrics are not the model's.
+            BadRequest: When its step is another than the model's.
+        """
+        window = self._checked(window)
+        surprises, abstained = self._surprises(window)
+        votes = {name: raise_votes(found, self.settings) for name, found in surprises.items()}
+        scores = {name: 1.0 - 10.0**-found for name, found in surprises.items()}
+        rows = len(window)
+        if len(votes) < 2:
+            none = np.zeros(rows, dtype=bool)
+            return Trace(none, np.zeros(rows), np.zeros(rows), votes, scores, abstained)
+        table = np.column_stack([surprises.get(name, np.full(rows, np.nan)) for name in self.members])
+        return Trace(
+            anomaly=np.sum(list(votes.values()), axis=0) >= 2,
+            score=np.sort(list(scores.values()), axis=0)[-2],
+            confidence=self.confidence(evidence(table)),
+            votes=votes,
+            scores=scores,
+            abstained=abstained,
+        )
+
+    def predict(self, instances: Sequence[Instance]) -> list[Prediction]:
+        """Answer a request, one prediction for each instance, in order.
+
+        Raises:
+            MetricMismatch: When an instance's metrics are not the model's.
+            BadRequest: When its step is another than the model's.
+        """
+        return [self._predict_one(MetricWindow.from_instance(instance)) for instance in instances]
+
+    def save(self, folder: Path) -> None:
+        """Write members and calibration into a folder: numbers and JSON, nothing that could run."""
+        for name, member in self.members.items():
+            member.save(folder / name)
+        manifest = _Curve(
+            names=self.names,
+            step=self.step,
+            workloads=self.workloads,
+            info=self.info,
+            members=tuple(self.members),
+            references={
+                workload: {name: (r.middle, r.tail, tuple(r.body.tolist())) for name, r in found.items()}
+                for workload, found in self.references.items()
+            },
+            weights=tuple(self.confidence.weights.tolist()),
+            bias=self.confidence.bias,
+            settings=self.settings.to_numbers(),
+        )
+        write_manifest(folder, manifest)
+
+    @classmethod
+    def load(cls, folder: Path) -> Ensemble:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            BadModel: When it is damaged, altered or of another format.
+        """
+        manifest = read_manifest(folder, _Curve, _KIND)
+        members = {name: Members.load(folder / name) for name in manifest.members if name in DETECTORS}
+        if len(members) < len(manifest.members) or any(m.names != manifest.names for m in members.values()):
+            raise BadModel(f"{folder}: its members do not fit its manifest: train or fetch the model again")
+        if manifest.info.catalogue != catalogue_hash(manifest.names):
+            raise BadModel(
+                f"{folder} was trained when its metrics meant something else (catalogue {manifest.info.catalogue}): "
+                "train again with this version"
+            )
+        return cls(
+            names=manifest.names,
+            step=manifest.step,
+            workloads=manifest.workloads,
+            info=manifest.info,
+            members=members,
+            references={
+                workload: {name: Reference(m, t, np.array(body)) for name, (m, t, body) in found.items()}
+                for workload, found in manifest.references.items()
+            },
+            confidence=Confidence(np.array(manifest.weights), manifest.bias),
+            settings=VoteSettings.from_numbers(manifest.settings),
+        )
+
+    def _checked(self, window: MetricWindow) -> MetricWindow:
+        if abs(window.step - self.step) > 0.01 * self.step:
+            raise BadRequest(
+                f"window of {window.workload} has a step of {window.step:g} s, the model was trained at {self.step:g} s"
+            )
+        return check_names(window, self.names)
+
+    def _model(self, workload: str, detector: str) -> Detector | Pooled | str:
+        """What judges a workload for one detector, or why nothing does."""
+        members = self.members[detector]
+        if workload not in self.workloads:
+            known = self.references.get(_POOLED, {})
+            if members.pooled is None or detector not in known:
+                return "needs history of this workload, and the model was trained without it"
+            return members.pooled
+        if workload not in members.models:
+            return members.silent.get(workload, "was not trained for this workload")
+        if detector not in self.references[workload]:
+            return "has too little held-back history to be calibrated"
+        return members.models[workload]
+
+    def _surprises(self, window: MetricWindow) -> tuple[dict[str, Floats], dict[str, str]]:
+        """-log10 p by detector, each of shape [t], and who abstains."""
+        found: dict[str, Floats] = {}
+        abstained: dict[str, str] = {}
+        references = self.references[window.workload if window.workload in self.workloads else _POOLED]
+        for detector in self.members:
+            model = self._model(window.workload, detector)
+            if isinstance(model, str):
+                abstained[detector] = model
+            elif window.usable <= model.warmup:
+                need, got = spell((model.warmup + 1) * self.step), spell(window.usable * self.step)
+                abstained[detector] = f"needs a window of {need}, has {got}"
+            else:
+                surprise = references[detector].surprise(model.score(window), self.settings.follow)
+                surprise[: model.warmup] = 0.0
+                found[detector] = surprise
+        return found, abstained
+
+    def _predict_one(self, window: MetricWindow) -> Prediction:
+        window = self._checked(window)
+        trace = self.trace(window)
+        answer = Prediction(
+            workload=window.workload,
+            anomaly=None,
+            confidence=None,
+            abstained=dict(trace.abstained),
+            basis="workload" if window.workload in self.workloads else "pooled",
+            model=self.info,
+        )
+        if not np.isfinite(window.values[-_SILENCE:]).any():
+            reason = f"no sample in the newest {min(_SILENCE, len(window))} rows"
+            silent = {name: trace.abstained.get(name, reason) for name in self.members}
+            return answer.model_copy(update={"abstained": silent, "message": f"cannot tell: {reason}"})
+        verdict = hard_vote(
+            Vote(name, bool(votes[-1]), float(trace.scores[name][-1])) for name, votes in trace.votes.items()
+        )
+        update: dict[str, Any] = {
+            "anomaly": verdict.anomaly,
+            "votes": {vote.detector: vote.vote for vote in verdict.votes},
+            "scores": {vote.detector: vote.score for vote in verdict.votes},
+        }
+        if verdict.anomaly is None:
+            why = "; ".join(f"{name} {reason}" for name, reason in trace.abstained.items())
+            update["message"] = f"cannot tell, fewer than two detectors could vote: {why}"
+            return answer.model_copy(update=update)
+        update |= {"confidence": float(trace.confidence[-1]), "forecast": exhaustion(window)}
+        models = [self._model(window.workload, name) for name, votes in trace.votes.items() if votes[-1]]
+        voters = [model for model in models if not isinstance(model, str)]
+        return answer.model_copy(update=update | explain(window, voters, anomaly=verdict.anomaly))
+
+
+def split(windows: Sequence[MetricWindow]) -> tuple[list[MetricWindow], list[MetricWindow]]:
+    """Training part and held-back newest part (a fifth) of each window, in time."""
+    cuts = [len(window) - round(len(window) * _HELD_BACK) for window in windows]
+    training = [window.rows(0, cut) for window, cut in zip(windows, cuts, strict=True)]
+    return training, [window.rows(cut) for window, cut in zip(windows, cuts, strict=True)]
+
+
+def _own_references(members: Sequence[Members], window: MetricWindow) -> dict[str, Reference]:
+    found = {}
+    for member in members:
+        model = member.models.get(window.workload)
+        if model is not None and window.usable >= model.warmup + _LEAST_REFERENCE:
+            found[member.detector] = Reference.learn(model.score(window)[model.warmup :])
+    return found
+
+
+def _pooled_references(members: Sequence[Members], windows: Sequence[MetricWindow]) -> dict[str, Reference]:
+    found = {}
+    parts = [part for window in windows for part in chunks(window)][: 4 * _INJECTED]
+    for member in members:
+        pooled = member.pooled
+        if pooled is None:
+            continue
+        scores = [pooled.score(part)[pooled.warmup :] for part in parts if part.usable > pooled.warmup]
+        if sum(map(len, scores)) >= _LEAST_REFERENCE:
+            found[member.detector] = Reference.learn(np.concatenate(scores))
+    return found
+
+
+def _why_none(members: Sequence[Members], windows: Sequence[MetricWindow]) -> str:
+    reasons = [f"{m.detector} for {w}: {why}" for m in members for w, why in m.silent.items()]
+    longest = max((len(window) for window in windows), default=0)
+    return "; ".join(reasons[:4]) or f"{longest} rows held back, {_LEAST_REFERENCE} needed"
+
+
+def _learn_confidence(ensemble: Ensemble, windows: Sequence[MetricWindow], seed: int) -> Confidence:
+    """From faults injected into held-back windows, as the endpoint would see them."""
+    random = np.random.default_rng(seed)
+    rows, faulty = [], []
+    chosen = [window for window in windows if window.workload in ensemble.workloads][:_INJECTED]
+    for window in chosen * _DRAWS:
+        changed, flags = inject(window, random)
+        surprises, _ = ensemble._surprises(changed)
+        if len(surprises) >= 2:
+            table = np.column_stack([surprises.get(n, np.full(len(window), np.nan)) for n in ensemble.members])
+            rows.append(evidence(table)[CHUNK // 4 :])
+            faulty.append(flags[CHUNK // 4 :])
+    return Confidence.learn(np.vstack(rows), np.concatenate(faulty)) if rows else Confidence.default()
