@@ -47,41 +47,56 @@ class Settings(BaseModel):
         description="Base URL of Prometheus or Thanos. Empty: no metrics are read, symptoms alone are healed.",
     )
     prometheus_token_file: OptionalPath = Field(
-        default=None, description="File with a bearer token, read at every request because such tokens are rotated."
+        default=None,
+        description="File with a bearer token, read at every request because such tokens are rotated.",
     )
     prometheus_ca_file: OptionalPath = Field(
-        default=None, description="Certificate authority of Prometheus. Unset: the system's."
+        default=None,
+        description="Certificate authority of Prometheus. Unset: the system's.",
     )
     endpoint_url: Url = Field(
-        default="", description="Base URL of the inference endpoint. Empty: nobody is asked, verdicts rest on symptoms."
+        default="",
+        description="Base URL of the inference endpoint. Empty: nobody is asked, verdicts rest on symptoms.",
     )
     endpoint_timeout_seconds: Seconds = Field(
-        default=5.0, description="Seconds one request to the endpoint may take: 1,000 workloads need about one."
+        default=5.0,
+        description="Seconds one request to the endpoint may take: 1,000 workloads need about one.",
     )
     slack_webhook_file: OptionalPath = Field(
-        default=None, description="File with the URL of a Slack incoming webhook (a mounted Secret). Unset: no Slack."
+        default=None,
+        description="File with the URL of a Slack incoming webhook (a mounted Secret). Unset: no Slack.",
     )
     webhook_url: Url = Field(
-        default="", description="Every step of a remediation is posted to it as JSON. Empty: none."
+        default="",
+        description="Every step of a remediation is posted to it as JSON. Empty: none.",
     )
     tick_seconds: Seconds = Field(
         default=60.0,
         description="Seconds between two looks at all policy targets: one scrape interval of most clusters.",
     )
     window_samples: Annotated[int, Field(ge=2, le=10_000)] = Field(
-        60,
-        description="Samples of history in a window: an hour at the default step, what the shipped model was made for.",
+        default=60,
+        description="Samples in a window: an hour at the default step, as models are trained by default.",
     )
     step_seconds: Seconds = Field(
-        default=60.0, description="Seconds between samples; must be the trained model's step."
+        default=60.0,
+        description="Seconds between samples, where the model's metadata do not say: one scrape interval.",
     )
-    metrics_port: Port = Field(default=9090, description="TCP port of /metrics. 0: none is opened.")
-    liveness_port: Port = Field(default=8081, description="TCP port of /healthz. 0: none is opened.")
+    metrics_port: Port = Field(
+        default=9090,
+        description="TCP port of /metrics. 0: none is opened.",
+    )
+    liveness_port: Port = Field(
+        default=8081,
+        description="TCP port of /healthz. 0: none is opened.",
+    )
     workers: Annotated[int, Field(ge=1, le=64)] = Field(
-        default=4, description="Workloads handled at the same time; each takes about ten short API calls."
+        default=4,
+        description="Workloads handled at the same time; each takes about ten short API calls.",
     )
     api_timeout_seconds: Seconds = Field(
-        default=10.0, description="Seconds one call to the API server may take: bounded waits, never a hang."
+        default=10.0,
+        description="Seconds one call to the API server may take: bounded waits, never a hang.",
     )
     resync_seconds: Seconds = Field(
         default=15.0,

@@ -1,0 +1,153 @@
+"""Asks the endpoint: one batch a request, bounded waits, answers checked. No answer is None, never "healthy"."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+
+from controller.metrics import Metrics
+from selfheal.catalogue import catalogue_hash
+from selfheal.errors import BadModel, BadRequest, Unavailable
+from selfheal.policy import explain
+from selfheal.protocol import MODEL_NAME, Instance, Prediction, parse_predictions, to_request
+
+_TRIES = 2
+_WANTS_FOR = 300.0  # seconds for which the model's metadata are used again
+_REST = 15.0  # seconds in which an endpoint that did not answer is not asked again
+
+
+class Wants(BaseModel):
+    """What windows a model takes.
+
+    Attributes:
+        metrics: Names, in the model's order.
+        step: Seconds between samples; None where the server does not say.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    metrics: Annotated[tuple[str, ...], Field(min_length=1)]
+    step: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+
+class InferenceClient:
+    """The endpoint of the ensemble.
+
+    Args:
+        url: Base URL.
+        metrics: Counts and times the requests.
+        timeout: Seconds one request may take.
+        client: Transport; tests put their own in.
+        clock: Seconds; tests put their own in.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        metrics: Metrics,
+        timeout: float = 5.0,
+        *,
+        client: httpx.Client | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.url = url
+        self._metrics = metrics
+        self._client = client or httpx.Client(timeout=timeout)
+        self._clock = clock
+        self._wants: Wants | None = None
+        self._wants_read = float("-inf")
+        self._rest: tuple[float, str] = (float("-inf"), "")
+
+    def wants(self) -> Wants:
+        """What windows the model takes, from its V2 metadata.
+
+        Raises:
+            Unavailable: When the endpoint does not answer, or has no model.
+            BadModel: When the metadata do not say.
+        """
+        if self._clock() - self._wants_read > _WANTS_FOR or self._wants is None:
+            self._wants = read_wants(self._call("GET", f"/v2/models/{MODEL_NAME}"))
+            self._wants_read = self._clock()
+        return self._wants
+
+    def predict(self, instances: Sequence[Instance]) -> dict[str, Prediction]:
+        """The endpoint's answers by workload.
+
+        Raises:
+            Unavailable: When it does not answer in time.
+            BadRequest: When it does not understand us, or we do not understand it.
+            BadModel: When the model was trained with other queries than ours.
+        """
+        if not instances:
+            return {}
+        answer = self._call("POST", f"/v1/models/{MODEL_NAME}:predict", to_request(instances))
+        predictions = parse_predictions(answer)
+        if len(predictions) != len(instances):
+            raise BadRequest(f"asked about {len(instances)} workloads, the endpoint answered about {len(predictions)}")
+        for prediction in predictions:
+            _check_model(prediction, instances[0])
+        return {prediction.workload: prediction for prediction in predictions}
+
+    def _call(self, method: str, path: str, body: object = None) -> Any:
+        until, cause = self._rest
+        if self._clock() < until:
+            raise Unavailable(cause)
+        tries = Retrying(
+            stop=stop_after_attempt(_TRIES),
+            wait=wait_exponential_jitter(initial=0.2, max=1),
+            retry=retry_if_exception_type(Unavailable),
+            reraise=True,
+        )
+        try:
+            return tries(self._once, method, path, body)
+        except Unavailable as error:
+            self._rest = (self._clock() + _REST, str(error))
+            raise
+
+    def _once(self, method: str, path: str, body: object) -> Any:
+        try:
+            with self._metrics.inference():
+                answer = self._client.request(method, self.url + path, json=body)
+        except httpx.TransportError as error:
+            raise Unavailable(
+                f"the endpoint at {self.url} does not answer ({type(error).__name__}): check SELFHEAL_ENDPOINT_URL"
+            ) from None
+        if answer.status_code in (400, 422):
+            self._wants = None  # a new model may want other metrics
+            raise BadRequest(f"the endpoint does not take our request: {answer.text[:500]}")
+        if not answer.is_success:
+            raise Unavailable(f"the endpoint at {self.url} answered {answer.status_code}: is the model loaded?")
+        try:
+            return answer.json()
+        except ValueError:
+            raise BadRequest(f"the endpoint at {self.url} did not answer JSON: check SELFHEAL_ENDPOINT_URL") from None
+
+
+def read_wants(metadata: object) -> Wants:
+    """What V2 model metadata say about windows: ``parameters.metrics``, ``parameters.step``.
+
+    Raises:
+        BadModel: When they do not.
+    """
+    parameters = metadata.get("parameters") if isinstance(metadata, dict) else None
+    try:
+        return Wants.model_validate(parameters or {})
+    except ValidationError as error:
+        raise BadModel(
+            f"the model's V2 metadata do not say what windows it takes ({explain(error)}): serve a model of this release"
+        ) from None
+
+
+def _check_model(prediction: Prediction, instance: Instance) -> None:
+    """A model that was trained with other queries judges other numbers."""
+    theirs, ours = prediction.model.catalogue, catalogue_hash(instance.window)
+    if theirs and theirs != ours:
+        raise BadModel(
+            f"model version {prediction.model.version or '?'} was trained with another catalogue ({theirs[:19]}) "
+            f"than this controller's ({ours[:19]}): train again, or run the controller of that release"
+        )
