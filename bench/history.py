@@ -173,11 +173,12 @@ def _pod(rng: np.random.Generator, life: Life, pod: str, level: Level, crowd: Fl
 
 
 def _memory(rng: np.random.Generator, level: Level, load: Floats, count: int) -> Floats:
-    """Bytes: a level, a little that follows the traffic, slow drift and the saw-tooth of garbage collection."""
-    drift = _wander(rng, count, hold=120, spread=0.003)
-    sawtooth = (np.arange(count) % rng.integers(7, 19)) / 40_000 * 100
-    noise = rng.normal(0, 0.0015, count)
-    return level.working_set * (1 + 0.004 * load + drift + noise + sawtooth * 0.08)
+    """Bytes: a level reached within minutes of the start, a little that follows the traffic, drift, a small saw-tooth."""
+    settling = -0.02 * np.exp(-np.arange(count) / 2)
+    drift = _wander(rng, count, hold=120, spread=0.006)
+    sawtooth = 0.004 * (np.arange(count) % rng.integers(7, 19)) / 19
+    noise = rng.normal(0, 0.002, count)
+    return level.working_set * (1 + settling + 0.004 * (load - 0.5) + drift + noise + sawtooth)
 
 
 def _wander(rng: np.random.Generator, count: int, hold: int, spread: float) -> Floats:
