@@ -139,7 +139,7 @@ def read_wants(metadata: object) -> Wants:
         return Wants.model_validate(parameters or {})
     except ValidationError as error:
         raise BadModel(
-            f"the model's V2 metadata do not say what windows it takes ({explain(error)}): serve a model of this release"
+            f"the model's V2 metadata do not say what windows it takes ({explain(error)}): serve one of this release"
         ) from None
 
 
