@@ -39,6 +39,8 @@ class Symptom:
         pod: Name of the pod that shows it, if one does.
         container: Name of the container, if one does.
         by_rollout: Whether it came with the newest revision of the workload: older revisions were healthy.
+        shown: When it last showed itself, where that is in the past (a container that died and runs again); None where
+            it shows itself now. A kill from before a fix is no evidence against the fix.
     """
 
     type: AnomalyType
@@ -48,6 +50,7 @@ class Symptom:
     pod: str = ""
     container: str = ""
     by_rollout: bool = False
+    shown: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +176,9 @@ class Situation:
         config: The cluster-wide settings.
         unhealthy_percent: Share of watched workloads with a symptom (storm), 0..100.
         now: Aware.
+        unhealthy: How many watched workloads have a symptom; a storm needs several (None: not counted, so the share
+            alone decides).
+        last_storm: When the share was last above the limit, for the storm's cooldown; None for never.
     """
 
     workload: Workload
@@ -183,6 +189,8 @@ class Situation:
     config: HealingConfig
     unhealthy_percent: float
     now: datetime
+    unhealthy: int | None = None
+    last_storm: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +204,8 @@ class Decision:
             ``Opened``, and the refusals of controller/coordination.py.
         message: For people, with the numbers.
         refused: Whether a rule held back what a policy wanted: people are told (Event), a healthy workload is not.
+        cleared: Names of closed Remediations of this target whose incident is over by what is seen now: store
+            ``controller.status.cleared(remediation, now)`` for each, so that the next incident counts as new.
     """
 
     open: tuple[str, RemediationSpec] | None
@@ -203,15 +213,17 @@ class Decision:
     reason: str
     message: str
     refused: bool = False
+    cleared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Do nothing until a moment (or until something changes)."""
+    """Do nothing until a moment (or until something changes); ``judgement`` is where verification stands meanwhile."""
 
     until: datetime
     reason: str
     message: str
+    judgement: Judgement | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +278,8 @@ class Progress:
         approval: A person's decision, where there is one.
         config: The cluster-wide settings.
         now: Aware.
+        predicted: End of the window that ``prediction`` rests on; an answer from before a change says nothing about
+            the change. None where that is not known, which counts as new.
     """
 
     remediation: Remediation
@@ -276,3 +290,4 @@ class Progress:
     approval: Approval | None
     config: HealingConfig
     now: datetime
+    predicted: datetime | None = None
