@@ -1,0 +1,132 @@
+"""What MLflow's generic interface (``mlflow.pyfunc``) sees of our models. Imports no mlflow.
+
+The input is a table with one row a workload, as the endpoint takes it: ``workload``, ``end``, ``step`` and ``window``
+(an object with a list of samples by metric). The module is named as loader in each ``MLmodel`` file; it reads data and
+runs nothing that lies beside the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from selfheal.detectors.base import check_names
+from selfheal.ensemble import Ensemble, Members
+from selfheal.errors import BadModel
+from selfheal.protocol import Instance, parse_instances
+from selfheal.window import MetricWindow, fill_gaps, grid
+
+__all__ = ["EnsembleScorer", "MembersScorer", "Scorer", "example", "model_folder", "scorer", "table"]
+
+_ROWS = 240  # of the example; enough for every detector's warm-up
+_INSIDE = Path("data") / "model"
+
+
+class Scorer(Protocol):
+    """What ``mlflow.pyfunc.load_model`` wraps."""
+
+    def predict(self, model_input: pd.DataFrame) -> pd.DataFrame:
+        """One row of answers for each row of input."""
+        ...
+
+
+class EnsembleScorer:
+    """Answers of the ensemble: ``workload``, ``anomaly`` (missing for "cannot tell"), ``confidence``, ``message``."""
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        self._ensemble = ensemble
+
+    def predict(self, model_input: pd.DataFrame) -> pd.DataFrame:
+        """One row of answers for each row of input."""
+        columns = ["workload", "anomaly", "confidence", "message"]
+        found = self._ensemble.predict(_instances(model_input))
+        return pd.DataFrame([[getattr(one, name) for name in columns] for one in found], columns=columns)
+
+
+class MembersScorer:
+    """Raw scores of one detector (not calibrated): ``workload``, ``score`` of the newest row, ``message``."""
+
+    def __init__(self, members: Members) -> None:
+        self._members = members
+
+    def predict(self, model_input: pd.DataFrame) -> pd.DataFrame:
+        """One row of answers for each row of input."""
+        windows = [MetricWindow.from_instance(instance) for instance in _instances(model_input)]
+        return pd.DataFrame([self._answer(check_names(window, self._members.names)) for window in windows])
+
+    def _answer(self, window: MetricWindow) -> dict[str, Any]:
+        model = self._members.models.get(window.workload) or self._members.pooled
+        why = self._members.silent.get(window.workload, "the model knows neither the workload nor a pool")
+        if model is None:
+            return {"workload": window.workload, "score": None, "message": why}
+        return {"workload": window.workload, "score": float(model.score(window)[-1]), "message": ""}
+
+
+def scorer(model: Ensemble | Members) -> Scorer:
+    """The generic face of a model."""
+    return EnsembleScorer(model) if isinstance(model, Ensemble) else MembersScorer(model)
+
+
+def _instances(rows: pd.DataFrame) -> list[Instance]:
+    items = rows.to_dict("records")
+    for item in items:
+        item["window"] = {name: list(samples) for name, samples in item["window"].items()}
+    return parse_instances({"instances": items})
+
+
+def example(ensemble: Ensemble, window: MetricWindow | None = None) -> Instance:
+    """A request that the ensemble can answer.
+
+    Args:
+        ensemble: To be asked.
+        window: Whose newest rows to take, gaps filled; gentle made-up waves by default.
+    """
+    if window is None:
+        waves = 100.0 + 5.0 * np.sin(np.arange(_ROWS)[:, None] / 12.0 + np.arange(len(ensemble.names)))
+        workload = ensemble.workloads[0] if ensemble.workloads else "example/Deployment/example"
+        times = grid(np.datetime64("2026-01-05T12:00:00", "s"), _ROWS, ensemble.step)
+        window = MetricWindow(workload, times, waves, ensemble.names, ensemble.step)
+    newest = check_names(window, ensemble.names).rows(-_ROWS)
+    values = fill_gaps(newest.values)
+    return Instance.model_validate(
+        {
+            "workload": newest.workload,
+            "end": f"{newest.times[-1]}Z",
+            "step": newest.step,
+            "window": {name: values[:, column].tolist() for column, name in enumerate(newest.names)},
+        }
+    )
+
+
+def table(instances: Sequence[Instance]) -> pd.DataFrame:
+    """Requests as the table that the scorers take."""
+    return pd.DataFrame(
+        [
+            {"workload": one.workload, "end": one.end.isoformat(), "step": one.step, "window": dict(one.window)}
+            for one in instances
+        ]
+    )
+
+
+def model_folder(downloaded: Path) -> Path:
+    """Where in a downloaded MLflow model our own files lie.
+
+    Raises:
+        BadModel: When it is none of ours.
+    """
+    if not (downloaded / _INSIDE / "manifest.json").is_file():
+        raise BadModel(f"{downloaded} holds no selfheal model ({_INSIDE}/manifest.json is missing)")
+    return downloaded / _INSIDE
+
+
+def _load_pyfunc(path: str) -> Scorer:
+    """Called by mlflow with the data folder; the kind of model is told by what can be read."""
+    folder = Path(path)
+    try:
+        return EnsembleScorer(Ensemble.load(folder))
+    except BadModel:
+        return MembersScorer(Members.load(folder))

@@ -1,0 +1,392 @@
+"""The model registry: the only importer of mlflow.
+
+A registered model is a folder of data that our own ``save`` wrote, with an ``MLmodel`` file beside it that names the
+signature and the input example. Nothing in it is code or a pickle (docs/adr/0004-models-as-data.md).
+
+Aliases: ``challenger`` is the newest candidate, ``champion`` the one in service, ``previous`` the champion before it.
+All five models of one run move together, the ensemble last: who reads the ensemble's champion finds its members.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+import mlflow
+from mlflow.entities import Metric, Param
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, infer_signature
+
+from selfheal import __version__
+from selfheal.ensemble import Ensemble, Members
+from selfheal.errors import BadModel, Conflict, NoData, Unavailable, WrongUse
+from selfheal.mlmodel import example, model_folder, scorer, table
+from selfheal.protocol import MODEL_NAME, Instance, ModelInfo
+from selfheal.report import Report
+from selfheal.window import MetricWindow
+
+__all__ = ["CHALLENGER", "CHAMPION", "EXPERIMENT", "PREVIOUS", "Registry", "member_name"]
+
+EXPERIMENT = "selfheal-training"
+CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
+_REPORT = "report.json"
+_MEMBERS = "selfheal.members"  # tag of the ensemble's version: versions of its four members, as JSON
+_FLAVOR = "selfheal"
+# What the data needs to be read. Our own name is not among them: on a public index it could be anybody's.
+_REQUIREMENTS = ["numpy", "pandas", "pydantic", "scipy"]
+_URI = re.compile(r"models:/(?P<name>[\w.-]+)(?:@(?P<alias>[\w-]+)|/(?P<version>\d+))")
+_THERE = "RESOURCE_ALREADY_EXISTS"
+_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second for an alias that nobody set
+
+for noisy in ("mlflow", "alembic"):  # they report at length on each step, and on pip versions that nobody uses
+    logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+def member_name(detector: str) -> str:
+    """Name of a detector's registered model."""
+    return f"selfheal-{detector.replace('_', '-')}"
+
+
+@dataclass(frozen=True)
+class _Logged:
+    """What the five models of one run have in common.
+
+    Attributes:
+        run_id: Of the run.
+        sample: Input example.
+        card: Model card.
+        figures: Metrics by name.
+        moment: Of the newest sample judged on, milliseconds; the time of the metrics, so that runs on one history
+            compare.
+    """
+
+    run_id: str
+    sample: Instance
+    card: str
+    figures: Mapping[str, float]
+    moment: int
+
+    def metrics(self, model_id: str, model: Ensemble | Members) -> list[Metric]:
+        """A detector's own metrics; those of the whole for the ensemble."""
+        if isinstance(model, Ensemble):
+            parts = tuple(f"{name}_" for name in model.members)
+            chosen = {name: value for name, value in self.figures.items() if not name.startswith(parts)}
+        else:
+            chosen = {name: value for name, value in self.figures.items() if name.startswith(f"{model.detector}_")}
+        moment, run_id = self.moment, self.run_id
+        return [Metric(name, value, moment, 0, model_id, run_id=run_id) for name, value in chosen.items()]
+
+
+class Registry:
+    """Models in one MLflow. The process's tracking URI becomes this one, since mlflow consults it on its own.
+
+    Args:
+        tracking_uri: ``sqlite:////data/mlflow.db`` (artifacts then lie in ``mlartifacts`` beside the file) or the URL
+            of a tracking server.
+    """
+
+    def __init__(self, tracking_uri: str) -> None:
+        if not tracking_uri.startswith(("sqlite:///", "postgresql", "http://", "https://")):
+            raise WrongUse(f"{tracking_uri!r} is no tracking URI: write sqlite:////path/mlflow.db or https://server")
+        self.tracking_uri = tracking_uri
+        if (folder := _beside(tracking_uri)) is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        with self._asking():
+            self._client = mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+    def register(
+        self,
+        ensemble: Ensemble,
+        members: Sequence[Members],
+        report: Report,
+        *,
+        tags: Mapping[str, str],
+        newest: MetricWindow | None = None,
+    ) -> str:
+        """Log one training run with its five models and make them challengers.
+
+        Args:
+            ensemble: The assembled model.
+            members: Its four detectors.
+            report: What it was measured to do.
+            tags: Where it comes from (git sha, pipeline run, ...); catalogue hash and data digest are added.
+            newest: A window whose newest rows become the input example; made-up numbers without it.
+
+        Returns:
+            The ensemble's version.
+
+        Raises:
+            Unavailable: When the tracking server does not answer.
+            Conflict: When somebody else moved the alias meanwhile.
+        """
+        from selfheal.modelcard import model_card
+
+        digest = (report.training or report.held_back).digest
+        known = {**tags, "selfheal.catalogue": report.catalogue, "selfheal.data_digest": digest}
+        sample = example(ensemble, newest)
+        with self._asking(), self._run(known) as run_id:
+            champion = self._alias(MODEL_NAME, CHAMPION)
+            card = model_card(report, None if champion is None else self._report(champion), known)
+            self._log(run_id, ensemble, report)
+            log = _Logged(run_id, sample, card, report.figures(), int(report.held_back.end.timestamp() * 1000))
+            versions: dict[str, str] = {}
+            for one in members:
+                name = member_name(one.detector)
+                versions[name] = self._register_one(name, one, log, known)
+            tied = known | {_MEMBERS: json.dumps(versions, sort_keys=True)}
+            versions[MODEL_NAME] = self._register_one(MODEL_NAME, ensemble, log, tied)
+            for name, number in versions.items():
+                self._point(name, CHALLENGER, number)
+        return versions[MODEL_NAME]
+
+    def promote(self, version: str) -> None:
+        """Make a version, with the members of its run, the champion; the champion before keeps alias ``previous``.
+
+        Args:
+            version: Of the ensemble.
+
+        Raises:
+            NoData: When there is no such version.
+            Conflict: When somebody else moved the alias meanwhile.
+        """
+        with self._asking():
+            chosen = self._chosen(version)
+            tied: dict[str, str] = json.loads(chosen.tags.get(_MEMBERS, "{}"))
+            for name, number in {**tied, MODEL_NAME: version}.items():
+                before = self._alias(name, CHAMPION)
+                if before is not None and str(before.version) != number:
+                    self._point(name, PREVIOUS, str(before.version))
+                self._point(name, CHAMPION, number)
+
+    def record_verdict(self, version: str, *, accepted: bool, sentence: str) -> None:
+        """Write what the comparison with the champion said to the ensemble's version, for a reviewer to read.
+
+        Raises:
+            NoData: When there is no such version.
+        """
+        with self._asking():
+            card = (self._chosen(version).description or "").split("\n\n## Verdict\n")[0]
+            self._client.set_model_version_tag(MODEL_NAME, version, "selfheal.accepted", str(accepted).lower())
+            self._client.update_model_version(MODEL_NAME, version, f"{card}\n\n## Verdict\n{sentence}")
+
+    def champion(self) -> tuple[Ensemble, str] | None:
+        """The model in service and its version; None when nothing was promoted yet."""
+        with self._asking():
+            found = self._alias(MODEL_NAME, CHAMPION)
+        return (
+            None if found is None else (self.load_ensemble(f"models:/{MODEL_NAME}/{found.version}"), str(found.version))
+        )
+
+    def report(self, version: str) -> Report | None:
+        """What a version of the ensemble was measured to do; None when its run holds no report.
+
+        Raises:
+            NoData: When there is no such version.
+            BadModel: When the report is damaged.
+        """
+        with self._asking():
+            return self._report(self._chosen(version))
+
+    def resolve(self, uri: str) -> str:
+        """The version that a ``models:/`` URI points to now. Cheap: nothing is downloaded.
+
+        Raises:
+            NoData: When nothing is registered there.
+        """
+        with self._asking():
+            return str(self._found(uri).version)
+
+    def load_ensemble(self, uri: str) -> Ensemble:
+        """Download a registered ensemble.
+
+        Args:
+            uri: ``models:/selfheal-ensemble@champion`` or ``models:/selfheal-ensemble/7``.
+
+        Returns:
+            The ensemble; its ``info`` says name, version, run and catalogue.
+
+        Raises:
+            WrongUse: When the URI is none.
+            NoData: When nothing is registered there.
+            BadModel: When what is there is damaged or of another format.
+            Unavailable: When the tracking server does not answer.
+        """
+        with self._asking(), tempfile.TemporaryDirectory() as folder:
+            found = self._found(uri)
+            place = self._client.get_model_version_download_uri(found.name, str(found.version))
+            path = self._download(place, Path(folder))
+            ensemble = Ensemble.load(model_folder(path))
+        info = ModelInfo(name=found.name, version=str(found.version), run_id=found.run_id or "")
+        return ensemble.with_info(info)
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Tell mlflow where to ask, keep its imports from warning, and translate its errors."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The ``noload`` loader strategy", DeprecationWarning)
+            warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType", UserWarning)
+            mlflow.set_tracking_uri(self.tracking_uri)
+            mlflow.set_registry_uri(self.tracking_uri)
+            try:
+                yield
+            except MlflowException as error:
+                raise Unavailable(f"MLflow at {self.tracking_uri} cannot do it: {error}") from error
+
+    def _experiment(self) -> str:
+        found = self._client.get_experiment_by_name(EXPERIMENT)
+        if found is not None:
+            return str(found.experiment_id)
+        folder = _beside(self.tracking_uri)
+        place = None if folder is None else (folder / "mlartifacts").as_uri()
+        try:
+            return str(self._client.create_experiment(EXPERIMENT, artifact_location=place))
+        except MlflowException as error:
+            if error.error_code != _THERE:
+                raise
+            return self._experiment()  # another run made it in between
+
+    def _log(self, run_id: str, ensemble: Ensemble, report: Report) -> None:
+        """Params, metrics, figures and reports of the run."""
+        from selfheal.report_plots import figures, html
+
+        params = {
+            "metrics": len(report.metrics),
+            "step_seconds": report.step,
+            "workloads": len(ensemble.workloads),
+            "vote_level": ensemble.settings.level,
+            "members": ", ".join(ensemble.members),
+        }
+        self._client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
+        self._client.log_text(run_id, report.model_dump_json(indent=1), _REPORT)
+        self._client.log_text(run_id, html(report), "report.html")
+        for name, figure in figures(report).items():
+            self._client.log_figure(run_id, figure, f"figures/{name}.png")
+
+    @contextmanager
+    def _run(self, tags: Mapping[str, str]) -> Iterator[str]:
+        """A run that says in the end whether it came through."""
+        run_id = str(self._client.create_run(self._experiment(), tags=dict(tags)).info.run_id)
+        status = "FAILED"
+        try:
+            yield run_id
+            status = "FINISHED"
+        finally:
+            self._client.set_terminated(run_id, status)
+
+    def _register_one(self, name: str, model: Ensemble | Members, log: _Logged, tags: Mapping[str, str]) -> str:
+        """Log one model with its metrics and make a version of it."""
+        self._ensure_registered(name)
+        logged = self._client.create_logged_model(self._experiment(), name, log.run_id, dict(tags), model_type=_FLAVOR)
+        self._client.log_batch(log.run_id, log.metrics(logged.model_id, model))
+        with tempfile.TemporaryDirectory() as folder:
+            data, target = Path(folder, "model"), Path(folder, "out")
+            model.save(data)
+            described = Model(model_id=logged.model_id, model_uuid=logged.model_id, run_id=log.run_id)
+            _write(described, model, data, log.sample, target)
+            self._client.log_model_artifacts(logged.model_id, str(target))
+        self._client.finalize_logged_model(logged.model_id, "READY")
+        version = self._client.create_model_version(
+            name,
+            f"models:/{logged.model_id}",
+            log.run_id,
+            dict(tags),
+            description=log.card,
+            model_id=logged.model_id,
+        )
+        return str(version.version)
+
+    def _ensure_registered(self, name: str) -> None:
+        try:
+            self._client.create_registered_model(name, description="Each version carries its model card.")
+        except MlflowException as error:
+            if error.error_code != _THERE:
+                raise
+
+    def _point(self, name: str, alias: str, version: str) -> None:
+        """Set an alias and look whether it stayed."""
+        self._client.set_registered_model_alias(name, alias, version)
+        found = self._alias(name, alias)
+        if found is None or str(found.version) != version:
+            now = "nothing" if found is None else f"version {found.version}"
+            raise Conflict(f"{name}@{alias} was set to version {version} and points to {now}: somebody else moved it")
+
+    def _alias(self, name: str, alias: str) -> ModelVersion | None:
+        try:
+            return self._client.get_model_version_by_alias(name, alias)
+        except MlflowException as error:
+            if error.error_code in _ABSENT:
+                return None
+            raise
+
+    def _find(self, uri: str) -> ModelVersion | None:
+        parts = _URI.fullmatch(uri)
+        if parts is None:
+            raise WrongUse(f"{uri!r} is no model URI: write models:/{MODEL_NAME}@{CHAMPION} or models:/{MODEL_NAME}/7")
+        if parts["alias"]:
+            return self._alias(parts["name"], parts["alias"])
+        try:
+            return self._client.get_model_version(parts["name"], parts["version"])
+        except MlflowException as error:
+            if error.error_code in _ABSENT:
+                return None
+            raise
+
+    def _found(self, uri: str) -> ModelVersion:
+        found = self._find(uri)
+        if found is None:
+            raise NoData(f"nothing is registered at {uri} in {self.tracking_uri}: run the training pipeline first")
+        return found
+
+    def _chosen(self, version: str) -> ModelVersion:
+        return self._found(f"models:/{MODEL_NAME}/{version}")
+
+    def _report(self, version: ModelVersion) -> Report | None:
+        if not version.run_id or not any(one.path == _REPORT for one in self._client.list_artifacts(version.run_id)):
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            text = Path(self._client.download_artifacts(version.run_id, _REPORT, folder)).read_text()
+        try:
+            return Report.model_validate_json(text)
+        except ValueError as error:
+            raise BadModel(f"{_REPORT} of {MODEL_NAME} version {version.version} cannot be read: {error}") from None
+
+    def _download(self, place: str, folder: Path) -> Path:
+        uri = self.tracking_uri
+        found = mlflow.artifacts.download_artifacts(
+            artifact_uri=place, dst_path=str(folder), tracking_uri=uri, registry_uri=uri
+        )
+        return Path(found)
+
+
+def _beside(tracking_uri: str) -> Path | None:
+    """The folder of a sqlite file, where artifacts go; None for a server, which has its own place."""
+    if not tracking_uri.startswith("sqlite:"):
+        return None
+    return Path(tracking_uri.split(":///", 1)[1]).resolve().parent
+
+
+def _write(described: Model, model: Ensemble | Members, data: Path, sample: Instance, target: Path) -> None:
+    """Write an MLflow model folder: our data, signature, example, and no code."""
+    rows = table([sample])
+    described.add_flavor(_FLAVOR, data=f"data/{data.name}", version=__version__)
+    mlflow.pyfunc.save_model(
+        target,
+        loader_module="selfheal.mlmodel",
+        data_path=str(data),
+        mlflow_model=described,
+        signature=infer_signature(rows, scorer(model).predict(rows)),
+        input_example=rows,
+        pip_requirements=_REQUIREMENTS,
+    )
