@@ -33,7 +33,7 @@ class Source(Protocol):
 
 
 class FolderSource:
-    """A model in a folder, as ``Ensemble.save`` wrote it and KServe mounts it at /mnt/models.
+    """A model in a folder, as ``Ensemble.save`` wrote it or as the registry stores it; KServe mounts it at /mnt/models.
 
     Args:
         folder: May be a link that is pointed elsewhere to change the model.
@@ -58,7 +58,12 @@ class FolderSource:
         """Load it from where the link points now."""
         from selfheal.ensemble import Ensemble
 
-        return Ensemble.load(self._root())
+        root = self._root()
+        if (root / "MLmodel").is_file():
+            from selfheal.mlmodel import model_folder
+
+            root = model_folder(root)
+        return Ensemble.load(root)
 
     def _root(self) -> Path:
         root = self._folder.resolve()
