@@ -299,11 +299,11 @@ class World:
                 if any(policy.spec.selector.matches(seen.labels) for policy in by_namespace.get(key.namespace, ()))
             }
 
-    def count_targets(self, policy: Policy) -> int:
-        """How many workloads one policy selects."""
+    def targets_of(self, policy: Policy) -> list[Key]:
+        """Workloads that one policy selects."""
         with self._lock:
-            inside = [s for key, s in self._workloads.items() if key.namespace == policy.target_namespace]
-            return sum(policy.spec.selector.matches(seen.labels) for seen in inside)
+            inside = [(key, seen) for key, seen in self._workloads.items() if key.namespace == policy.target_namespace]
+            return [key for key, seen in inside if policy.spec.selector.matches(seen.labels)]
 
     def unhealthy(self) -> tuple[int, float]:
         """How many targets have a symptom, and their share of all targets in percent."""

@@ -13,11 +13,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 from controller.logs import log
+from selfheal.errors import SelfhealError
 
 Work = Callable[[str], float | None]
 """Tends one key; returns after how many seconds it wants to be called again, None for "when something happens"."""
 
+Failed = Callable[[str, BaseException, int], None]
+"""Told before a key is tried again: the key, the last error, and how often it failed in a row."""
+
 _LONGEST_BACKOFF = 60.0  # seconds
+_MANY = 1000  # ended keys that are remembered before old ones are dropped
 
 
 class WorkQueue:
@@ -29,18 +34,31 @@ class WorkQueue:
     Args:
         work: See :data:`Work`.
         workers: Keys worked on at the same time.
+        failed: See :data:`Failed`.
+        gap: Seconds between two calls for one key: a burst of events is one reason to look, not twenty.
         clock: Seconds; tests put their own in.
     """
 
-    def __init__(self, work: Work, workers: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        work: Work,
+        workers: int,
+        *,
+        failed: Failed | None = None,
+        gap: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._work = work
         self._workers = workers
+        self._failed = failed
+        self._gap = gap
         self._clock = clock
         self._order = itertools.count()
         self._heap: list[tuple[float, int, str]] = []
         self._due: dict[str, float] = {}
         self._running: set[str] = set()
-        self._failures: dict[str, int] = {}
+        self._failures: dict[str, tuple[int, BaseException]] = {}
+        self._ended: dict[str, float] = {}
         self._stopped = False
         self._changed = threading.Condition()
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="heal")
@@ -60,7 +78,8 @@ class WorkQueue:
     def add(self, key: str, delay: float = 0.0) -> None:
         """Have a key worked on after ``delay`` seconds, or earlier if that was wanted before."""
         with self._changed:
-            self._schedule(key, self._clock() + max(0.0, delay))
+            soonest = self._ended.get(key, float("-inf")) + self._gap
+            self._schedule(key, max(soonest, self._clock() + delay))
             self._changed.notify_all()
 
     def _schedule(self, key: str, due: float) -> None:
@@ -70,7 +89,14 @@ class WorkQueue:
 
     def _dispatch(self) -> None:
         while (key := self._next()) is not None:
-            self._pool.submit(self._work, key).add_done_callback(partial(self._finished, key))
+            self._pool.submit(self._run, key).add_done_callback(partial(self._finished, key))
+
+    def _run(self, key: str) -> float | None:
+        with self._changed:
+            failure = self._failures.get(key)
+        if failure is not None and self._failed is not None:
+            self._failed(key, failure[1], failure[0])
+        return self._work(key)
 
     def _next(self) -> str | None:
         """Wait for a key that is due and free; None at the end."""
@@ -113,16 +139,35 @@ class WorkQueue:
         error = done.exception()
         delay = self._backoff(key, error) if error is not None else done.result()
         with self._changed:
+            now = self._clock()
             self._running.discard(key)
+            self._remember_end(key, now)
             if error is None:
                 self._failures.pop(key, None)
+            wanted = self._due.pop(key, None)
+            if wanted is not None:
+                self._schedule(key, max(wanted, now + self._gap))
             if delay is not None:
-                self._schedule(key, self._clock() + delay)
+                self._schedule(key, now + delay)
             self._changed.notify_all()
+
+    def _remember_end(self, key: str, now: float) -> None:
+        self._ended[key] = now
+        if len(self._ended) > _MANY:
+            self._ended = {key: end for key, end in self._ended.items() if now - end < self._gap}
 
     def _backoff(self, key: str, error: BaseException) -> float:
         with self._changed:
-            failures = self._failures[key] = self._failures.get(key, 0) + 1
+            failures = self._failures.get(key, (0, error))[0] + 1
+            self._failures[key] = (failures, error)
         delay = min(_LONGEST_BACKOFF, 2.0 ** min(failures, 10)) * random.uniform(0.5, 1.0)
-        log("will try again", level=logging.ERROR, error=error, workload=key, after=round(delay, 1), failures=failures)
+        expected = isinstance(error, SelfhealError)
+        log(
+            f"will try again: {error}" if expected else "will try again after an error of our own",
+            level=logging.WARNING if expected else logging.ERROR,
+            error=None if expected else error,
+            key=key,
+            after=round(delay, 1),
+            failures=failures,
+        )
         return delay

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import kubernetes
+from kubernetes import client as kubernetes
+from kubernetes import config as credentials
 from urllib3.exceptions import HTTPError
 
 from controller.model import Resource
@@ -38,11 +39,11 @@ class Api:
     """Calls one API server.
 
     Args:
-        client: A ``kubernetes.client.ApiClient``.
+        client: The official client.
         timeout: Seconds that one call may take.
     """
 
-    def __init__(self, client: Any, timeout: float = 10.0) -> None:
+    def __init__(self, client: kubernetes.ApiClient, timeout: float = 10.0) -> None:
         self._client = client
         self._timeout = timeout
 
@@ -53,17 +54,17 @@ class Api:
         Raises:
             WrongUse: When there are no credentials.
         """
-        configuration = kubernetes.client.Configuration()
+        configuration = kubernetes.Configuration()
         configuration.retries = 1  # a second try where it is safe; more would stretch the bounded time
         try:
             if kubeconfig is None and not os.environ.get("KUBECONFIG") and "KUBERNETES_SERVICE_HOST" in os.environ:
-                kubernetes.config.load_incluster_config(client_configuration=configuration)
+                credentials.load_incluster_config(client_configuration=configuration)
             else:
                 file = str(kubeconfig) if kubeconfig else None
-                kubernetes.config.load_kube_config(file, client_configuration=configuration)
-        except (kubernetes.config.ConfigException, OSError) as error:
+                credentials.load_kube_config(file, client_configuration=configuration)
+        except (credentials.ConfigException, OSError) as error:
             raise WrongUse(f"no way to the API server: {error}. Set KUBECONFIG, or run it in a pod.") from None
-        return cls(kubernetes.client.ApiClient(configuration), timeout)
+        return cls(kubernetes.ApiClient(configuration), timeout)
 
     def request(
         self,
@@ -99,8 +100,8 @@ class Api:
                 _return_http_data_only=True,
                 _request_timeout=(min(_CONNECT, self._timeout), self._timeout),
             )
-        except kubernetes.client.ApiException as error:
-            raise translate(method, path, int(error.status or 0), str(error.body or error.reason or "")) from None
+        except kubernetes.ApiException as error:
+            raise translate(method, path, int(error.status or 0), _text(error.body or error.reason)) from None
         except HTTPError as error:
             raise Unavailable(f"the API server does not answer {method} {path} ({type(error).__name__})") from None
 
@@ -158,6 +159,10 @@ def translate(method: str, path: str, status: int, body: str) -> SelfhealError:
             return Refused("Invalid", place)
         case _:
             return Unavailable(f"{place} (HTTP {status})")
+
+
+def _text(body: str | bytes | None) -> str:
+    return body.decode(errors="replace") if isinstance(body, bytes) else body or ""
 
 
 def _read_status(body: str) -> tuple[str, str, tuple[str, ...]]:

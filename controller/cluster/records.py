@@ -13,8 +13,8 @@ from controller.cluster.paths import collection, own
 from controller.cluster.reader import typed
 from controller.model import Resource
 from selfheal.errors import Conflict
-from selfheal.policy import API_VERSION, FIELD_MANAGER, Policy
-from selfheal.remediation import Remediation, RemediationSpec, RemediationStatus
+from selfheal.policy import API_VERSION, FIELD_MANAGER
+from selfheal.remediation import PolicyStatus, Remediation, RemediationSpec, RemediationStatus
 
 _MANAGED = {"fieldManager": FIELD_MANAGER}
 _EVENT_TEXT = 1024  # characters the API server takes in an Event's note
@@ -83,14 +83,15 @@ class Records:
         stored = self._replace_status(path, remediation.resource_version, value)
         return Remediation.from_resource(stored)
 
-    def write_policy_status(self, policy: Policy, resource: Resource, status: dict[str, Any]) -> None:
-        """Replace the status of a policy, if nobody wrote it since it was read.
+    def write_policy_status(self, namespace: str, name: str, resource: Resource, status: PolicyStatus) -> None:
+        """Replace the status of a policy, if nobody wrote it since ``resource`` was read.
 
         Raises:
             Conflict: When somebody did, or it is gone.
         """
-        path = own("SelfHealingPolicy", policy.namespace, policy.name, "status")
-        self._replace_status(path, resource["metadata"]["resourceVersion"], status)
+        value = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        path = own("SelfHealingPolicy", namespace, name, "status")
+        self._replace_status(path, resource["metadata"]["resourceVersion"], value)
 
     def _replace_status(self, path: str, version: str, value: dict[str, Any]) -> Resource:
         guard = {"op": "replace", "path": "/metadata/resourceVersion", "value": version}

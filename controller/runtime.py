@@ -1,0 +1,177 @@
+"""All parts of one controller put together: what watches tell goes in, work comes out of the queue."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from prometheus_client import start_http_server
+
+from controller.cluster import Cluster, Key
+from controller.healer import TICK, Healer, policy_key
+from controller.inference import InferenceClient
+from controller.logs import log
+from controller.metrics import Metrics
+from controller.model import Resource
+from controller.notify.base import NoticeQueue, Notifier
+from controller.notify.slack import Slack
+from controller.notify.webhook import Webhook
+from controller.observe import World, target_key
+from controller.queue import WorkQueue
+from controller.settings import Settings
+from controller.symptoms import might_be_sick
+from controller.telling import Teller
+from controller.verdicts import Verdicts
+from selfheal.errors import Conflict, WrongUse
+from selfheal.prometheus import PrometheusClient
+from selfheal.remediation import Remediation
+
+OWN_KINDS = ("Namespace", "SelfHealingPolicy", "Remediation", "RemediationApproval", "HealingConfig")
+
+
+def utc_now() -> datetime:
+    """The clock of everything that is recorded."""
+    return datetime.now(UTC)
+
+
+class Runtime:
+    """One controller.
+
+    Args:
+        settings: From the environment.
+        cluster: The API server.
+        clock: Aware time.
+    """
+
+    def __init__(self, settings: Settings, cluster: Cluster, clock: Callable[[], datetime] = utc_now) -> None:
+        self._settings = settings
+        self._cluster = cluster
+        self.metrics = Metrics()
+        self._notices = NoticeQueue(_notifiers(settings))
+        self._world = World(settings.namespace)
+        teller = Teller(cluster.records, self._notices, self.metrics, time.monotonic)
+        verdicts = Verdicts(settings, _prometheus(settings), _endpoint(settings, self.metrics), clock)
+        self._healer = Healer(cluster, self._world, verdicts, teller, self.metrics, settings, clock, self._wake)
+        self._queue = WorkQueue(self._healer.tend, settings.workers, failed=self._healer.failed)
+
+    @classmethod
+    def connect(cls, settings: Settings, kubeconfig: Path | None) -> Runtime:
+        """With the API server that the credentials lead to.
+
+        Raises:
+            WrongUse: Without credentials.
+        """
+        return cls(settings, Cluster.connect(kubeconfig, settings.api_timeout_seconds))
+
+    def __copy__(self) -> Runtime:
+        """Itself: kopf copies its memo for every object that it watches."""
+        return self
+
+    def start(self) -> None:
+        """Read what is there, go on with every open Remediation, and begin to work.
+
+        Raises:
+            WrongUse: When our CRDs are not installed.
+            Unavailable: When the API server does not answer.
+        """
+        for kind in OWN_KINDS:
+            for resource in self._list(kind):
+                self._world.put(kind, resource)
+        if self._settings.metrics_port:
+            start_http_server(self._settings.metrics_port, registry=self.metrics.registry)
+        self._notices.start()
+        self._queue.start()
+        open_now = [one for one in self._world.remediations() if one.is_open]
+        for remediation in open_now:
+            self._wake(target_key(remediation))
+        self._wake(TICK)
+        log("started", open_remediations=len(open_now), policies=len(self._world.policies()))
+
+    def _list(self, kind: str) -> list[Resource]:
+        try:
+            return self._cluster.records.list(kind)
+        except Conflict:
+            raise WrongUse(f"the API server does not know {kind}: apply manifests/crds first") from None
+
+    def stop(self) -> None:
+        """End the steps that are running, deliver what is to be told, and return."""
+        self._queue.stop()
+        self._notices.stop()
+        log("stopped")
+
+    def observe(self, kind: str, change: str | None, resource: Resource) -> None:
+        """A watch event; quick, without a call to anybody.
+
+        Args:
+            kind: Of the object.
+            change: ``ADDED``, ``MODIFIED``, ``DELETED``, or None for the first listing.
+            resource: The object.
+        """
+        gone = change == "DELETED"
+        if kind not in OWN_KINDS:
+            self._observe_workload(kind, resource, gone)
+            return
+        (self._world.drop if gone else self._world.put)(kind, resource)
+        for key in self._concerned(kind, resource):
+            self._wake(key)
+
+    def _observe_workload(self, kind: str, resource: Resource, gone: bool) -> None:
+        key = self._world.observe(kind, resource, might_be_sick(resource), gone)
+        owner = key or self._world.owner(kind, resource)
+        if owner is None or not self._world.opted_in(owner.namespace):
+            return
+        if key is not None or self._world.open_for(owner) is not None:
+            self._wake(owner)
+
+    def _concerned(self, kind: str, resource: Resource) -> set[Key]:
+        """What deserves a look after one of our resources, or a Namespace, has changed."""
+        match kind:
+            case "Remediation":
+                return self._concerned_by_remediation(resource)
+            case "RemediationApproval":
+                named = resource.get("spec", {}).get("remediationName")
+                return {target_key(one) for one in self._open() if one.name == named}
+            case "SelfHealingPolicy":
+                return {policy_key(resource), *self._pending()}
+            case _:
+                return self._pending()
+
+    def _concerned_by_remediation(self, resource: Resource) -> set[Key]:
+        meta, spec = resource["metadata"], resource["spec"]
+        target, policy = spec["target"], spec["policyRef"]
+        owner = {"metadata": {"namespace": policy.get("namespace", meta["namespace"]), "name": policy["name"]}}
+        return {Key(meta["namespace"], target["kind"], target["name"]), policy_key(owner)}
+
+    def _pending(self) -> set[Key]:
+        return {target_key(one) for one in self._open()} | set(self._world.suspects())
+
+    def _open(self) -> list[Remediation]:
+        return [one for one in self._world.remediations() if one.is_open]
+
+    def _wake(self, key: Key) -> None:
+        self._queue.add(str(key))
+
+
+def _notifiers(settings: Settings) -> list[Notifier]:
+    found: list[Notifier] = []
+    if settings.slack_webhook_file is not None:
+        found.append(Slack(settings.slack_webhook_file))
+    if settings.webhook_url:
+        found.append(Webhook(settings.webhook_url))
+    return found
+
+
+def _prometheus(settings: Settings) -> PrometheusClient | None:
+    if not settings.prometheus_url:
+        return None
+    return PrometheusClient(
+        settings.prometheus_url, token_file=settings.prometheus_token_file, ca_file=settings.prometheus_ca_file
+    )
+
+
+def _endpoint(settings: Settings, metrics: Metrics) -> InferenceClient | None:
+    if not settings.endpoint_url:
+        return None
+    return InferenceClient(settings.endpoint_url, metrics, settings.endpoint_timeout_seconds)

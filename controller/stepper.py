@@ -1,0 +1,244 @@
+"""Takes an open Remediation step by step: plan, try dry, store, write, verify, undo, finish.
+
+Every step begins with the Remediation as the API server has it and ends with its new status there, so that any replica
+goes on after a crash. What a crash can lose is the record of a write that was made; then the write is found done and
+is not made again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from controller.actions import ACTIONS
+from controller.cluster import Cluster
+from controller.logs import log
+from controller.model import Apply, Finish, PlanRequest, Progress, Propose, Step, Undo, Wait
+from controller.observe import World, read_config, target_key
+from controller.reconcile import advance
+from controller.status import remediation_status_after
+from controller.symptoms import symptoms
+from controller.telling import Teller
+from controller.verdicts import Verdicts
+from selfheal.errors import Conflict, PermanentError, Refused, SelfhealError, TemporaryError
+from selfheal.policy import Policy
+from selfheal.remediation import Attempt, AttemptResult, Change, Operation, Outcome, Remediation, RemediationStatus
+
+_AT_ONCE = 20  # steps taken in one go; more would be a loop
+_RETRY = 2.0  # seconds until a step that failed for the moment is tried again
+_SOONEST = 0.5  # seconds: a deadline that is due is not polled faster
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What came of trying a step."""
+
+    change: Change | None = None
+    dry_run: str = ""
+    error: SelfhealError | None = None
+
+
+class Stepper:
+    """Executes what ``advance`` says.
+
+    Args:
+        cluster: Reads and writes.
+        world: What the watches told.
+        verdicts: The endpoint's answers.
+        teller: Told about every step.
+        clock: Aware time; tests put their own in.
+    """
+
+    def __init__(
+        self, cluster: Cluster, world: World, verdicts: Verdicts, teller: Teller, clock: Callable[[], datetime]
+    ) -> None:
+        self._cluster = cluster
+        self._world = world
+        self._verdicts = verdicts
+        self._teller = teller
+        self._clock = clock
+
+    def run(self, remediation: Remediation) -> float | None:
+        """Take all steps that are due.
+
+        Returns:
+            Seconds until the next one is; None when it is complete or gone.
+
+        Raises:
+            TemporaryError: The API server does not answer, or somebody wrote first: the queue calls again.
+        """
+        for _ in range(_AT_ONCE):
+            found = self._cluster.records.remediation(remediation.namespace, remediation.name)
+            if found is None:
+                self._world.forget_remediation(remediation)
+                return None
+            if not found.is_open:
+                self._world.keep(found)
+                self._prune(found)
+                return None
+            delay = self._step(found)
+            if delay is not None:
+                return delay
+        return _RETRY
+
+    def _step(self, remediation: Remediation) -> float | None:
+        """One step; None when the next one may follow at once."""
+        progress = self._progress(remediation)
+        step = advance(progress)
+        done = self._execute(progress, step)
+        if done.error is not None:
+            self._log_error(progress, step, done.error)
+        status = remediation_status_after(progress, step, change=done.change, dry_run=done.dry_run, error=done.error)
+        self._store(progress, status)
+        if isinstance(step, Wait):
+            return max(_SOONEST, (step.until - progress.now).total_seconds())
+        return _RETRY if isinstance(done.error, TemporaryError) and not isinstance(done.error, Conflict) else None
+
+    def _progress(self, remediation: Remediation) -> Progress:
+        key = target_key(remediation)
+        workload = self._cluster.read.workload(key)
+        if workload is not None and workload.ref.uid != remediation.spec.target.uid:
+            workload = None
+        now = self._clock()
+        verdict = self._verdicts.newest(str(key))
+        return Progress(
+            remediation=remediation,
+            policy=self._world.policy_of(remediation.spec.policy_ref),
+            workload=workload,
+            symptoms=symptoms(workload, now) if workload else (),
+            prediction=verdict.prediction if verdict else None,
+            approval=self._world.approval_of(remediation),
+            config=read_config(self._cluster.records.config()),
+            now=now,
+            predicted=verdict.end if verdict else None,
+        )
+
+    def _execute(self, progress: Progress, step: Step) -> _Done:
+        try:
+            match step:
+                case Propose():
+                    return self._propose(progress, step)
+                case Apply():
+                    self._apply(_newest(progress))
+                case Undo():
+                    self._cluster.write.apply(undo_of(_newest(progress)))
+        except SelfhealError as error:
+            return _Done(error=error)
+        return _Done()
+
+    def _propose(self, progress: Progress, step: Propose) -> _Done:
+        if progress.workload is None or progress.policy is None:
+            raise Refused("TargetGone", "the target or the policy is gone: nothing can be planned")
+        change = ACTIONS[step.action].plan(plan_request(progress, progress.policy))
+        return _Done(change, self._cluster.write.dry_run(change.operations))
+
+    def _apply(self, attempt: Attempt) -> None:
+        """Write the plan; when the API server stops it half-way, take back what was written."""
+        operations = attempt.change.operations
+        try:
+            self._cluster.write.apply(operations)
+        except (PermanentError, Conflict):
+            if self._any_written(operations):
+                self._cluster.write.apply(undo_of(attempt))
+            raise
+
+    def _any_written(self, operations: Sequence[Operation]) -> bool:
+        return any(self._cluster.write.is_done(operation) for operation in operations)
+
+    def _store(self, progress: Progress, status: RemediationStatus) -> None:
+        if status == progress.remediation.status:
+            return
+        stored = self._cluster.records.write_status(progress.remediation, status)
+        self._world.keep(stored)
+        self._teller.moved(progress.remediation, stored, progress.now)
+
+    def _log_error(self, progress: Progress, step: Step, error: SelfhealError) -> None:
+        remediation = progress.remediation
+        log(
+            str(error),
+            level=logging.WARNING,
+            step=type(step).__name__,
+            remediation=f"{remediation.namespace}/{remediation.name}",
+            uid=remediation.uid,
+            error_type=type(error).__name__,
+        )
+
+    def give_up(self, remediation: Remediation, error: BaseException) -> None:
+        """End a Remediation that keeps failing for a reason of our own: undo what was written, outcome Error.
+
+        Raises:
+            SelfhealError: When not even that can be stored; the queue calls again.
+        """
+        found = self._cluster.records.remediation(remediation.namespace, remediation.name)
+        if found is None or not found.is_open:
+            return
+        progress = self._progress(found)
+        attempts = found.status.attempts
+        if attempts and attempts[-1].result in (AttemptResult.PLANNED, AttemptResult.APPLIED):
+            self._take_back(attempts[-1])
+        message = f"{type(error).__name__} again and again: what was written is taken back. The log has the details."
+        step = Finish(Outcome.ERROR, "InternalError", message)
+        self._store(progress, remediation_status_after(progress, step))
+
+    def _take_back(self, attempt: Attempt) -> None:
+        if attempt.result is AttemptResult.PLANNED and not self._any_written(attempt.change.operations):
+            return
+        try:
+            self._cluster.write.apply(undo_of(attempt))
+        except Conflict as error:  # somebody else has changed it since: theirs stays
+            log("not taken back", level=logging.WARNING, cause=str(error))
+
+    def _prune(self, closed: Remediation) -> None:
+        """Keep a policy's newest closed Remediations; open ones are never deleted."""
+        policy = self._world.policy_of(closed.spec.policy_ref)
+        if policy is None:
+            return
+        for old in beyond_limit(self._world.remediations(), policy):
+            self._cluster.records.delete(old)
+            self._world.forget_remediation(old)
+
+
+def _newest(progress: Progress) -> Attempt:
+    return progress.remediation.status.attempts[-1]
+
+
+def undo_of(attempt: Attempt) -> tuple[Operation, ...]:
+    """What takes an attempt back."""
+    return attempt.undo or attempt.change.undo
+
+
+def plan_request(progress: Progress, policy: Policy) -> PlanRequest:
+    """What an action needs to plan the next attempt.
+
+    Raises:
+        Refused: When the target is gone.
+    """
+    if progress.workload is None:
+        raise Refused("TargetGone", "the target is gone: nothing can be planned")
+    attempt = next_attempt(progress.remediation)
+    kind = progress.remediation.spec.anomaly.type
+    return PlanRequest(
+        workload=progress.workload,
+        parameters=policy.spec.parameters,
+        anomaly_type=kind,
+        symptom=next((one for one in progress.symptoms if one.type is kind), None),
+        prediction=progress.prediction,
+        attempt=attempt,
+        mark=f"{progress.remediation.name}/{attempt}",
+    )
+
+
+def next_attempt(remediation: Remediation) -> int:
+    """Number of the attempt that a plan is for: a planned one is planned anew under its own number."""
+    attempts = remediation.status.attempts
+    planned = bool(attempts) and attempts[-1].result is AttemptResult.PLANNED
+    return len(attempts) + (0 if planned else 1)
+
+
+def beyond_limit(remediations: Sequence[Remediation], policy: Policy) -> list[Remediation]:
+    """Closed Remediations of a policy beyond its history limit, the oldest ones."""
+    closed = [one for one in remediations if one.spec.policy_ref.uid == policy.uid and not one.is_open]
+    closed.sort(key=lambda one: one.status.times.completed or one.spec.anomaly.detected_time, reverse=True)
+    return closed[policy.spec.remediation_history_limit :]
