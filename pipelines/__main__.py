@@ -1,0 +1,186 @@
+"""``python -m pipelines compile | run | submit``."""
+
+import json
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipelines.training import PROMETHEUS, training
+from selfheal.protocol import MODEL_NAME
+
+PACKAGE = Path(__file__).parent / "training.yaml"
+WORK = Path("local_outputs")
+TRACKING = f"sqlite:///{WORK.resolve()}/mlflow.db"
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="The training pipeline: compile it, run it here, or submit it."
+)
+
+Prometheus = Annotated[
+    str, typer.Option("--prometheus", envvar="SELFHEAL_PROMETHEUS_URL", help="URL of Prometheus or a Thanos querier")
+]
+Tracking = Annotated[
+    str,
+    typer.Option(
+        "--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow: sqlite:////path/mlflow.db or a server's URL"
+    ),
+]
+Namespaces = Annotated[str, typer.Option(help="patterns such as shop,team-*; all when empty")]
+Hours = Annotated[float, typer.Option("--hours", min=1, help="history to look back on")]
+Step = Annotated[float, typer.Option("--step", min=1, help="seconds between samples")]
+End = Annotated[str, typer.Option(help="newest sample, ISO 8601; now when empty")]
+Endpoint = Annotated[
+    str, typer.Option(help="base URL of the endpoint to test at the end; the registry's model when empty")
+]
+TokenFile = Annotated[str, typer.Option(help="bearer token for Prometheus")]
+CaFile = Annotated[str, typer.Option(help="certificate authority of Prometheus")]
+Seed = Annotated[int, typer.Option(help="of everything that is drawn by chance")]
+
+
+@app.command("compile")
+def compile_package(
+    target: Annotated[Path, typer.Argument(help="where to write")] = PACKAGE,
+    check: Annotated[bool, typer.Option(help="write nothing, fail when the file is not what would be written")] = False,
+) -> None:
+    """Write the pipeline as the YAML that a Kubeflow Pipelines server takes; the same bytes for the same code."""
+    found = package()
+    if check and (not target.is_file() or target.read_bytes() != found):
+        typer.echo(f"{target} is not what the code compiles to: run python -m pipelines compile", err=True)
+        raise typer.Exit(1)
+    if not check:
+        target.write_bytes(found)
+    typer.echo(f"{target}: {len(found)} bytes")
+
+
+def package() -> bytes:
+    """The compiled pipeline."""
+    from kfp import compiler
+
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, "training.yaml")
+        compiler.Compiler().compile(training, str(target))
+        return target.read_bytes()
+
+
+@app.command("run")
+def run_here(
+    prometheus: Prometheus = "http://localhost:9090",
+    tracking_uri: Tracking = TRACKING,
+    namespaces: Namespaces = "",
+    hours: Hours = 168.0,
+    step: Step = 60.0,
+    end: End = "",
+    endpoint: Endpoint = "",
+    token_file: TokenFile = "",
+    ca_file: CaFile = "",
+    seed: Seed = 0,
+    work: Annotated[Path, typer.Option(help="folder for artifacts and the log")] = WORK,
+    as_json: Annotated[bool, typer.Option("--json", help="the result as one JSON object on standard output")] = False,
+    verbose: Annotated[bool, typer.Option(help="every line that kfp and the tasks write")] = False,
+) -> None:
+    """Run the whole pipeline on this machine. Progress goes to standard error, the result to standard output."""
+    from pipelines.local import Failed, run
+
+    arguments = _arguments(prometheus, tracking_uri, namespaces, hours, step, end, endpoint, token_file, ca_file, seed)
+    begun = time.monotonic()
+    try:
+        outputs = run(arguments, work, lambda line: typer.echo(line, err=True), verbose=verbose)
+    except Failed as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(error.exit_code) from None
+    result = _result(outputs, tracking_uri, time.monotonic() - begun)
+    typer.echo(json.dumps(result) if as_json else "\n".join(f"{name}: {value}" for name, value in result.items()))
+
+
+@app.command()
+def submit(
+    host: Annotated[str, typer.Option(envvar="KFP_ENDPOINT", help="URL of the pipelines API server")],
+    tracking_uri: Tracking,
+    prometheus: Prometheus = PROMETHEUS,
+    namespaces: Namespaces = "",
+    hours: Hours = 168.0,
+    step: Step = 60.0,
+    end: End = "",
+    endpoint: Endpoint = "",
+    token_file: TokenFile = "",
+    ca_file: CaFile = "",
+    seed: Seed = 0,
+    token: Annotated[str, typer.Option(envvar="KFP_TOKEN", help="bearer token for the server: oc whoami -t")] = "",
+    ca_cert: Annotated[str, typer.Option(envvar="KFP_CA_CERT", help="certificate authority of the server")] = "",
+    wait: Annotated[float, typer.Option(min=0, help="seconds to wait for the end; 0 returns at once")] = 0,
+) -> None:
+    """Hand the pipeline to a Kubeflow Pipelines server, such as a DSPA of OpenShift AI. Prints the run's id."""
+    from kfp import Client
+
+    arguments = _arguments(prometheus, tracking_uri, namespaces, hours, step, end, endpoint, token_file, ca_file, seed)
+    server = Client(host, existing_token=token or None, ssl_ca_cert=ca_cert or None)
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, "training.yaml")
+        target.write_bytes(package())
+        started = server.create_run_from_pipeline_package(
+            str(target), arguments, run_name="selfheal-training", experiment_name="selfheal"
+        )
+    typer.echo(started.run_id)
+    if wait:
+        state = server.wait_for_run_completion(started.run_id, int(wait)).state
+        typer.echo(f"the run ended: {state}", err=True)
+        raise typer.Exit(0 if state == "SUCCEEDED" else 1)
+
+
+def _arguments(
+    prometheus: str,
+    tracking_uri: str,
+    namespaces: str,
+    hours: float,
+    step: float,
+    end: str,
+    endpoint: str,
+    token_file: str,
+    ca_file: str,
+    seed: int,
+) -> dict[str, Any]:
+    return {
+        "tracking_uri": tracking_uri,
+        "prometheus_url": prometheus,
+        "namespaces": namespaces,
+        "history_hours": hours,
+        "step_seconds": step,
+        "end": end,
+        "endpoint_url": endpoint,
+        "token_file": token_file,
+        "ca_file": ca_file,
+        "git_sha": _git_sha(),
+        "seed": seed,
+    }
+
+
+def _git_sha() -> str:
+    """The checkout's commit; empty outside of one."""
+    try:
+        asked = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return ""
+    return asked.stdout.strip() if asked.returncode == 0 else ""
+
+
+def _result(outputs: dict[str, Any], tracking_uri: str, seconds: float) -> dict[str, Any]:
+    return {
+        "model": MODEL_NAME,
+        "version": outputs["version"],
+        "promoted": outputs["verdict"]["accepted"],
+        "reason": outputs["verdict"]["reason"],
+        "inService": outputs["in_service"],
+        "answer": outputs["answer"],
+        "trackingUri": tracking_uri,
+        "seconds": round(seconds, 1),
+    }
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,124 @@
+"""Runs the pipeline on this machine, by kfp's own local runner: one process a task, no container, nothing installed."""
+
+import contextlib
+import io
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kfp import local
+
+import selfheal
+import selfheal.errors
+from pipelines.training import training
+
+__all__ = ["Failed", "run"]
+
+_TASK = re.compile(r"Executing task \S*?'([\w-]+)'")
+_OURS = re.compile(r"selfheal: (.*)")
+_ERROR = re.compile(r"^\s*(?:[a-z_]\w*\.)*([A-Z]\w+): (.+)")  # the last line of a traceback
+
+
+class Failed(Exception):
+    """A task failed.
+
+    Args:
+        task: Which one.
+        kind: Class of the error, as the task's log names it; empty when the task died without one.
+        message: What it said.
+        log: Everything that all tasks said.
+    """
+
+    def __init__(self, task: str, kind: str, message: str, log: Path) -> None:
+        self.task, self.kind, self.log = task, kind, log
+        super().__init__(f"{task} failed: {message or 'it ended without saying why'} (everything said: {log})")
+
+    @property
+    def exit_code(self) -> int:
+        """1, or what the error's class asks for: 2 for wrong use, 3 for no data."""
+        found = getattr(selfheal.errors, self.kind, None)
+        return int(getattr(found, "exit_code", 1))
+
+
+def run(
+    arguments: Mapping[str, Any], folder: Path, show: Callable[[str], None], *, verbose: bool = False
+) -> dict[str, Any]:
+    """Run the pipeline.
+
+    Args:
+        arguments: Of the pipeline.
+        folder: For artifacts and the log.
+        show: Told each line of progress.
+        verbose: Show every line that kfp and the tasks write.
+
+    Returns:
+        The pipeline's outputs.
+
+    Raises:
+        Failed: When a task failed; none after it was started.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder), raise_on_error=True)
+    log = folder / "run.log"
+    with log.open("w") as stream, _environment(), warnings.catch_warnings():
+        # kfp guesses from the image's name whether it holds Python; ours does, and is not used here anyway.
+        warnings.filterwarnings("ignore", "You may be attemping to run", RuntimeWarning)
+        watch = _Watch(stream, show, verbose)
+        try:
+            with contextlib.redirect_stdout(watch):
+                return dict(training(**arguments).outputs)
+        except RuntimeError:
+            raise Failed(watch.task, *watch.error, log) from None
+
+
+@contextlib.contextmanager
+def _environment() -> Iterator[None]:
+    """Where the tasks find ``selfheal``; restored afterwards."""
+    before = dict(os.environ)
+    source = str(Path(selfheal.__file__).parents[1])
+    os.environ["PYTHONPATH"] = os.pathsep.join(part for part in (source, before.get("PYTHONPATH", "")) if part)
+    os.environ["PYTHONUNBUFFERED"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@dataclass
+class _Watch(io.TextIOBase):
+    """Takes kfp's output, keeps all of it, and shows what people want to see."""
+
+    stream: io.TextIOWrapper
+    show: Callable[[str], None]
+    verbose: bool
+    task: str = ""
+    error: tuple[str, str] = ("", "")
+    _line: str = ""
+    _done: int = 0
+    _tasks: int = field(default_factory=lambda: len(training.pipeline_spec.root.dag.tasks))
+
+    def write(self, text: str) -> int:
+        """Take a piece of text, whole lines or not."""
+        self.stream.write(text)
+        self.stream.flush()
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            self._look(line)
+        return len(text)
+
+    def _look(self, line: str) -> None:
+        if found := _TASK.search(line):
+            self.task = found[1]
+            self._done += 1
+            self.show(f"[{self._done}/{self._tasks}] {self.task}")
+        elif found := _ERROR.match(line):
+            self.error = (found[1], found[2])
+        elif found := _OURS.search(line):
+            self.show(f"        {found[1]}")
+        if self.verbose:
+            self.show(line)

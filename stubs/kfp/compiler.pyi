@@ -1,0 +1,4 @@
+from typing import Any
+
+class Compiler:
+    def compile(self, pipeline_func: Any, package_path: str) -> None: ...
