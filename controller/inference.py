@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from controller.metrics import Metrics
 from selfheal.catalogue import catalogue_hash
@@ -99,7 +99,7 @@ class InferenceClient:
             raise Unavailable(cause)
         tries = Retrying(
             stop=stop_after_attempt(_TRIES),
-            wait=wait_exponential_jitter(initial=0.2, max=1),
+            wait=wait_random_exponential(multiplier=0.2, max=1),
             retry=retry_if_exception_type(Unavailable),
             reraise=True,
         )

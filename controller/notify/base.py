@@ -109,7 +109,7 @@ class NoticeQueue:
         wait: wait_base | None = None,
         size: int = 1000,
     ) -> None:
-        self._wait = wait or wait_exponential_jitter(initial=1, max=60)
+        self._wait = wait or wait_exponential_jitter(max=60)
         self._lines = [_Line(notifier, queue.Queue(size)) for notifier in notifiers]
         self._lock = threading.Lock()
         self._stopping = threading.Event()
