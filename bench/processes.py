@@ -16,6 +16,10 @@ from bench.paths import State
 from selfheal.errors import SelfhealError
 
 
+_CHILDREN: list[subprocess.Popen[bytes]] = []
+"""Held, because Python warns about a Popen that is collected while its program runs on; ours are ended by their id."""
+
+
 class StartFailed(SelfhealError):
     """A program ended or did not get ready; the message names its log."""
 
@@ -73,6 +77,7 @@ class Processes:
                 )
             except OSError as error:
                 raise StartFailed(f"cannot start {name}: {error}") from None
+        _CHILDREN.append(child)
         record = {"pid": child.pid, "started": _started_at(child.pid), "command": [str(word) for word in command]}
         self._file(name).write_text(json.dumps(record))
 
