@@ -15,7 +15,6 @@ from pathlib import Path
 from bench.paths import State
 from selfheal.errors import SelfhealError
 
-
 _CHILDREN: list[subprocess.Popen[bytes]] = []
 """Held, because Python warns about a Popen that is collected while its program runs on; ours are ended by their id."""
 
