@@ -1,0 +1,130 @@
+"""A proxy in front of an API server that can cut a controller's life at an exact request."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml
+
+Matches = Callable[[str, str], bool]
+"""Whether a request, by method and path, is the one."""
+
+_HOPS = frozenset({"connection", "transfer-encoding", "content-length", "host", "accept-encoding"})
+
+
+class Proxy:
+    """Plain HTTP in, TLS to the API server out; watches are streamed.
+
+    Args:
+        kubeconfig: Whose server is meant, and whose credentials a client of the proxy uses.
+    """
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self._config = yaml.safe_load(kubeconfig.read_text())
+        cluster = self._config["clusters"][0]["cluster"]
+        self._upstream = urlsplit(cluster["server"])
+        self._trust = ssl.create_default_context(cafile=cluster["certificate-authority"])
+        self._rule: tuple[Matches, Callable[[], None], bool] | None = None
+        self._lock = threading.Lock()
+        owner = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _any(self) -> None:
+                owner._pass(self)
+
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _any
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+
+    def kubeconfig(self, path: Path) -> Path:
+        """The same credentials, through the proxy."""
+        self._config["clusters"][0]["cluster"] = {"server": f"http://127.0.0.1:{self._server.server_port}"}
+        path.write_text(yaml.safe_dump(self._config))
+        return path
+
+    def before(self, matches: Matches, act: Callable[[], None]) -> None:
+        """At the first request that matches, act instead of passing it on; the client hears nothing."""
+        self._rule = (matches, act, False)
+
+    def after(self, matches: Matches, act: Callable[[], None]) -> None:
+        """At the first request that matches, pass it on, then act instead of answering."""
+        self._rule = (matches, act, True)
+
+    def _take(self, method: str, path: str) -> tuple[Callable[[], None], bool] | None:
+        with self._lock:
+            if self._rule is None or not self._rule[0](method, path):
+                return None
+            _, act, passed_on = self._rule
+            self._rule = None
+            return act, passed_on
+
+    def _pass(self, request: BaseHTTPRequestHandler) -> None:
+        rule = self._take(request.command, request.path)
+        if rule is not None and not rule[1]:
+            rule[0]()
+            request.close_connection = True
+            return
+        upstream = http.client.HTTPSConnection(self._upstream.netloc, context=self._trust)
+        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOPS}
+        try:
+            upstream.request(request.command, request.path, body or None, headers)
+            answer = upstream.getresponse()
+            if rule is not None:
+                answer.read()
+                rule[0]()
+                request.close_connection = True
+                return
+            _stream(answer, request)
+        except OSError:
+            request.close_connection = True
+        finally:
+            upstream.close()
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def _stream(answer: http.client.HTTPResponse, request: BaseHTTPRequestHandler) -> None:
+    request.send_response(answer.status)
+    for name, value in answer.getheaders():
+        if name.lower() not in _HOPS:
+            request.send_header(name, value)
+    request.send_header("Transfer-Encoding", "chunked")
+    request.end_headers()
+    while chunk := answer.read1(65_536):
+        request.wfile.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
+        request.wfile.flush()
+    request.wfile.write(b"0\r\n\r\n")
+
+
+@contextmanager
+def proxied(kubeconfig: Path, folder: Path) -> Iterator[tuple[Proxy, Path]]:
+    """A proxy and a kubeconfig that leads through it."""
+    proxy = Proxy(kubeconfig)
+    proxy.start()
+    try:
+        yield proxy, proxy.kubeconfig(folder / "proxied.kubeconfig")
+    finally:
+        proxy.stop()
