@@ -1,0 +1,194 @@
+"""restart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.actions import ACTIONS
+from controller.actions.restart import RESTARTED_BY
+from controller.model import Resource, Symptom
+from selfheal.errors import Refused
+from selfheal.policy import REMEDIATION_ANNOTATION, Action, AnomalyType
+from selfheal.remediation import Change
+from tests.unit.controller.actions.server import MARK, request, there_and_back
+from tests.unit.controller.objects import (
+    NOW,
+    ago,
+    daemon_set,
+    deployment,
+    job,
+    replica_set,
+    stateful_set,
+    template,
+    workload,
+)
+from tests.unit.controller.pods import crashlooping, pod, running
+
+PLANNER = ACTIONS[Action.RESTART]
+EVICT = {"restart": {"strategy": "Evict"}}
+
+
+def _refusal(*args: Any, **more: Any) -> Refused:
+    with pytest.raises(Refused) as refused:
+        PLANNER.plan(request(*args, **more))
+    return refused.value
+
+
+def _evict(pods: list[Resource], **more: Any) -> Change:
+    return PLANNER.plan(request(workload(deployment(), pods=pods, **more), **EVICT))
+
+
+def _budget(**more: Any) -> Resource:
+    status = {"disruptionsAllowed": 0, "currentHealthy": 1, "desiredHealthy": 2} | more.pop("status", {})
+    return {"metadata": {"name": "cart"}, "spec": more, "status": status}
+
+
+@given(
+    st.dictionaries(st.sampled_from(["a/b", RESTARTED_BY]), st.just("old")),
+    st.sampled_from([{}, None, {"x": "y"}, {REMEDIATION_ANNOTATION: "rem-old/2"}]),
+    st.booleans(),
+)
+def test_a_rollout_restart_can_be_taken_back_exactly(
+    inside: dict[str, str], outside: dict[str, str] | None, has_metadata: bool
+) -> None:
+    target = deployment(pod_template=template(annotations=inside))
+    target["metadata"]["annotations"] = outside
+    if outside is None:
+        del target["metadata"]["annotations"]
+    if not has_metadata:
+        del target["spec"]["template"]["metadata"]
+    bundle = workload(target)
+    between = there_and_back(bundle, PLANNER.plan(request(bundle)))
+    assert between["spec"]["template"]["metadata"]["annotations"][RESTARTED_BY] == MARK
+    assert between["metadata"]["annotations"][REMEDIATION_ANNOTATION] == MARK
+
+
+@pytest.mark.parametrize("target", [deployment(), stateful_set(), daemon_set()], ids=lambda target: target["kind"])
+def test_a_rollout_restart_writes_the_template_annotation_and_the_mark_in_one_patch(target: Resource) -> None:
+    change = PLANNER.plan(request(workload(target)))
+    (write,) = change.operations
+    assert (write.verb, write.kind, write.resource_version) == ("Patch", target["kind"], "100")
+    assert change.undo[0].resource_version == ""
+    assert change.diff == f"template annotation aiops.example.com/restarted-by: (none) -> {MARK}"
+
+
+def test_a_job_is_not_restarted() -> None:
+    assert _refusal(workload(job())).reason == "NotRestartable"
+
+
+def test_a_paused_rollout_is_left_to_who_paused_it() -> None:
+    target = deployment()
+    target["spec"]["paused"] = True
+    refusal = _refusal(workload(target))
+    assert refusal.reason == "RolloutPaused"
+    assert "kubectl rollout resume -n shop deployment/cart" in str(refusal)
+
+
+def test_a_rollout_is_refused_where_pods_wait_to_be_deleted() -> None:
+    target = daemon_set()
+    target["spec"]["updateStrategy"] = {"type": "OnDelete"}
+    assert _refusal(workload(target)).reason == "OnDelete"
+
+
+def test_a_stateful_set_gets_its_broken_pods_evicted_since_it_would_wait_for_them() -> None:
+    target = stateful_set()
+    pods = [pod(target, 0), pod(target, 1, statuses=[crashlooping()])]
+    bundle = workload(target, pods=pods)
+    change = PLANNER.plan(request(bundle))
+    assert [(write.verb, write.name) for write in change.operations] == [("Patch", "store"), ("Evict", "store-1")]
+    there_and_back(bundle, change)
+
+
+def test_a_deployment_replaces_its_broken_pods_itself() -> None:
+    target = deployment()
+    pods = [pod(replica_set(target), 1, statuses=[crashlooping()])]
+    assert len(PLANNER.plan(request(workload(target, pods=pods))).operations) == 1
+
+
+def test_a_parallel_stateful_set_replaces_its_broken_pods_itself() -> None:
+    target = stateful_set()
+    target["spec"]["podManagementPolicy"] = "Parallel"
+    pods = [pod(target, 1, statuses=[crashlooping()])]
+    assert len(PLANNER.plan(request(workload(target, pods=pods))).operations) == 1
+
+
+def test_evict_takes_the_pod_that_is_not_ready() -> None:
+    owner = replica_set(deployment())
+    pods = [pod(owner, 1, statuses=[running(restarts=50)]), pod(owner, 2, statuses=[crashlooping()]), pod(owner, 3)]
+    change = _evict(pods)
+    (write,) = change.operations
+    assert (write.verb, write.name, write.uid) == ("Evict", "cart-h1-2", pods[1]["metadata"]["uid"])
+    assert (change.undo, change.expected) == ((), {})
+    assert change.diff == "pod cart-h1-2: not ready -> evicted"
+
+
+def test_evict_prefers_the_pod_of_the_symptom_then_restarts_then_age() -> None:
+    owner = replica_set(deployment())
+    bad = [pod(owner, index, statuses=[crashlooping(restarts=index)]) for index in (1, 2)]
+    symptom = Symptom(AnomalyType.CRASH_LOOP_BACK_OFF, "BadCommand", "exit 1", NOW, pod="cart-h1-1")
+    named = PLANNER.plan(request(workload(deployment(), pods=bad), symptom=symptom, **EVICT))
+    assert named.operations[0].name == "cart-h1-1"
+    assert _evict(bad).operations[0].name == "cart-h1-2"
+    ready = [pod(owner, 1), pod(owner, 2, created=ago(hours=5))]
+    assert _evict(ready).operations[0].name == "cart-h1-2"
+
+
+def test_evict_never_takes_the_only_ready_pod() -> None:
+    pods = [pod(replica_set(deployment()), 1)]
+    refusal = _refusal(workload(deployment(), pods=pods), **EVICT)
+    assert refusal.reason == "OnlyReadyPod"
+    assert "strategy: Rollout" in str(refusal)
+
+
+def test_evict_takes_one_pod_even_when_several_are_broken() -> None:
+    owner = replica_set(deployment())
+    assert len(_evict([pod(owner, index, statuses=[crashlooping()]) for index in range(5)]).operations) == 1
+
+
+def test_evict_finds_nothing_where_all_pods_are_leaving() -> None:
+    owner = replica_set(deployment())
+    leaving = [pod(owner, 1, deleted=NOW), pod(owner, 2, phase="Failed", statuses=[crashlooping()])]
+    assert _refusal(workload(deployment(), pods=leaving), **EVICT).reason == "NoPod"
+
+
+def test_a_disruption_budget_holds_back_the_eviction_of_a_ready_pod() -> None:
+    owner = replica_set(deployment())
+    refusal = _refusal(workload(deployment(), pods=[pod(owner, 1), pod(owner, 2)], disruption_budgets=(_budget(),)), **EVICT)
+    assert refusal.reason == "DisruptionBudget"
+    assert "1 healthy, 2 wanted" in str(refusal)
+
+
+@pytest.mark.parametrize(
+    ("budget", "allowed"),
+    [
+        (_budget(), False),
+        (_budget(status={"disruptionsAllowed": 1}), True),
+        (_budget(unhealthyPodEvictionPolicy="AlwaysAllow"), True),
+        (_budget(status={"currentHealthy": 2}), True),
+        (_budget(status={"currentHealthy": 0, "desiredHealthy": 0}), False),
+    ],
+)
+def test_a_disruption_budget_lets_broken_pods_go_by_the_rules_of_the_eviction_api(
+    budget: Resource, allowed: bool
+) -> None:
+    broken = pod(replica_set(deployment()), 1, statuses=[crashlooping()])
+    if allowed:
+        assert _evict([broken], disruption_budgets=(budget,)).operations
+    else:
+        refusal = _refusal(workload(deployment(), pods=[broken], disruption_budgets=(budget,)), **EVICT)
+        assert "unhealthyPodEvictionPolicy: AlwaysAllow" in str(refusal)
+
+
+def test_no_disruption_budget_is_asked_about_a_pending_pod() -> None:
+    pending = pod(replica_set(deployment()), 1, phase="Pending", statuses=[crashlooping()])
+    assert _evict([pending], disruption_budgets=(_budget(),)).operations
+
+
+def test_two_disruption_budgets_on_one_pod_let_nothing_be_evicted() -> None:
+    broken = pod(replica_set(deployment()), 1, statuses=[crashlooping()])
+    budgets = (_budget(unhealthyPodEvictionPolicy="AlwaysAllow"), _budget())
+    assert "several" in str(_refusal(workload(deployment(), pods=[broken], disruption_budgets=budgets), **EVICT))
