@@ -1,0 +1,158 @@
+"""One heal, end to end, by a controller process with its own rights: detected, planned, written, verified, recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.cluster import ApiCluster
+from tests.integration.conftest import wait_until
+from tests.support.controller import Controller, Shop, running
+from tests.support.listener import listening
+
+
+@pytest.fixture(scope="module")
+def account(api_cluster: ApiCluster) -> Path:
+    """A kubeconfig of the controller's ServiceAccount."""
+    return api_cluster.service_account_kubeconfig("selfheal-system", "selfheal-controller")
+
+
+@pytest.fixture(scope="module")
+def controller(account: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]:
+    """One process for the tests that do not need their own; nobody answers at its endpoint."""
+    env = {"SELFHEAL_ENDPOINT_URL": "http://127.0.0.1:1", "SELFHEAL_PROMETHEUS_URL": "http://127.0.0.1:1"}
+    with running(account, tmp_path_factory.mktemp("controller") / "log", env) as found:
+        yield found
+
+
+@pytest.fixture
+def shop(api_cluster: ApiCluster, namespace: str) -> Shop:
+    found = Shop(api_cluster, namespace)
+    found.deploy("cart")
+    wait_until(lambda: found.healthy("cart"), "a healthy cart")
+    return found
+
+
+def break_and_wait(shop: Shop, fault: str = "crashloop") -> Any:
+    """Roll out a fault and wait for the end of the remediation."""
+    shop.deploy("cart", fault=fault)
+    wait_until(lambda: bool(shop.outcomes()), "an outcome")
+    return shop.remediations()[0]
+
+
+def true_conditions(resource: Any) -> set[str]:
+    return {one["type"] for one in resource["status"]["conditions"] if one["status"] == "True"}
+
+
+@pytest.mark.usefixtures("controller")
+def test_a_bad_rollout_is_rolled_back_verified_and_recorded(shop: Shop) -> None:
+    shop.opt_in()
+    shop.policy()
+    record = break_and_wait(shop)
+    status = record["status"]
+    assert status["outcome"] == "Successful"
+    assert shop.healthy("cart")
+    assert shop.image("cart") == "registry.example/shop:v1"
+    assert {"Applied", "Verified", "Complete"} <= true_conditions(record)
+    assert len(shop.writes()) == 1
+    (attempt,) = status["attempts"]
+    assert attempt["action"] == "rollback"
+    assert "v2 -> " in attempt["change"]["diff"]
+    assert attempt["undo"]
+    assert {"detected", "decided", "applied", "recovered", "verified"} <= status["times"].keys()
+
+
+@pytest.mark.usefixtures("controller")
+def test_a_fact_heals_without_an_endpoint_and_the_policy_says_what_is_missing(shop: Shop) -> None:
+    shop.opt_in()
+    shop.policy()
+    record = break_and_wait(shop)
+    assert record["spec"]["verdict"]["source"] == "Symptom"
+    assert record["spec"]["verdict"]["confidence"] == pytest.approx(0.95, abs=0.01)
+
+    def told() -> bool:
+        conditions = shop.get("selfhealingpolicy", "healing").get("status", {}).get("conditions", [])
+        return "symptoms alone" in " ".join(one.get("message", "") for one in conditions if one["type"] == "Ready")
+
+    wait_until(told, "the policy to say that nobody answers at the endpoint")
+
+
+@pytest.mark.usefixtures("controller")
+def test_a_policy_counts_its_targets_and_its_remediations(shop: Shop) -> None:
+    shop.opt_in()
+    shop.policy()
+    record = break_and_wait(shop)
+
+    def counted() -> bool:
+        status = shop.get("selfhealingpolicy", "healing").get("status", {})
+        return bool(status.get("targets") == 1 and status.get("remediations", {}).get("successful") == 1)
+
+    wait_until(counted, "the policy's counts")
+    status = shop.get("selfhealingpolicy", "healing")["status"]
+    assert status["lastRemediationRef"]["name"] == record["metadata"]["name"]
+    assert status["lastVerdict"]["target"] == f"{shop.namespace}/Deployment/cart"
+
+
+@pytest.mark.usefixtures("controller")
+def test_people_are_told_by_events_on_the_target_and_on_the_policy(shop: Shop) -> None:
+    shop.opt_in()
+    shop.policy()
+    break_and_wait(shop)
+
+    def reasons(kind: str) -> set[str]:
+        return {one["reason"] for one in shop.get("events") if one["involvedObject"]["kind"] == kind}
+
+    told = {"RemediationOpened", "RemediationApplied", "RemediationSuccessful"}
+    wait_until(lambda: told <= reasons("Deployment"), "Events on the target")
+    wait_until(lambda: told <= reasons("SelfHealingPolicy"), "Events on the policy")
+
+
+@pytest.mark.usefixtures("controller")
+def test_observe_records_a_dry_run_and_changes_nothing(shop: Shop) -> None:
+    shop.opt_in()
+    shop.policy(mode="Observe")
+    record = break_and_wait(shop)
+    (attempt,) = record["status"]["attempts"]
+    assert record["status"]["outcome"] == "Observed"
+    assert "v2 -> " in attempt["change"]["diff"]
+    assert "dry run" in attempt["dryRun"]
+    assert shop.image("cart") == "registry.example/shop:v2"
+    assert shop.writes() == []
+
+
+@pytest.mark.usefixtures("controller")
+def test_approve_waits_for_a_person_and_goes_on_with_the_approval(shop: Shop) -> None:
+    shop.opt_in()
+    shop.policy(mode="Approve")
+    shop.deploy("cart", fault="crashloop")
+    wait_until(lambda: bool(shop.remediations()), "a remediation")
+    name = shop.remediations()[0]["metadata"]["name"]
+    wait_until(lambda: bool(shop.get("remediation", name).get("status", {}).get("nextStepTime")), "it to wait")
+    assert shop.writes() == []
+    spec = {"remediationName": name, "decision": "Approve", "approver": "admin"}
+    meta = {"name": "yes", "namespace": shop.namespace}
+    kind = {"apiVersion": "aiops.example.com/v1alpha1", "kind": "RemediationApproval"}
+    shop.cluster.apply(kind | {"metadata": meta, "spec": spec})
+    wait_until(lambda: shop.outcomes() == ["Successful"], "the outcome")
+    assert "Approved" in true_conditions(shop.get("remediation", name))
+
+
+def test_every_step_is_a_json_line_and_reaches_slack_and_the_webhook(shop: Shop, account: Path, tmp_path: Path) -> None:
+    shop.opt_in()
+    shop.policy(name="healing", anomalyType="ImagePullBackOff")
+    with listening() as slack, listening() as webhook:
+        (tmp_path / "url").write_text(slack.url)
+        env = {"SELFHEAL_SLACK_WEBHOOK_FILE": str(tmp_path / "url"), "SELFHEAL_WEBHOOK_URL": webhook.url}
+        with running(account, tmp_path / "log", env) as own:
+            record = break_and_wait(shop, "image")
+            wait_until(lambda: "Completed" in {body["step"] for body in webhook.bodies}, "the last notice")
+            wait_until(lambda: len(slack.bodies) == len(webhook.bodies), "Slack to hear the same")
+            assert own.stop() == 0
+    uid = record["metadata"]["uid"]
+    assert {body["uid"] for body in webhook.bodies} == {uid}
+    assert webhook.bodies[0]["step"] == "Opened"
+    assert len({body["step"] for body in webhook.bodies}) == len(webhook.bodies)
+    assert {line["step"] for line in own.lines() if line.get("uid") == uid} >= {"Opened", "Applied-1", "Completed"}
