@@ -5,8 +5,8 @@ A cluster that is a minute old has no history to learn from. This module writes 
 the pods in it have names that no live pod has, so made-up data can always be told from real data.
 
 What is drawn: traffic with the shape that ``bench/shop/main.go`` follows (day, night, weekend), processor time that
-follows it, memory that hardly does, a saw-tooth of garbage collection, deploys every day or two that replace pods, a
-rare restart. No faults: it is what normal looks like.
+follows it, memory that hardly does, a saw-tooth of garbage collection, several deploys a day
+that replace pods, a rare restart. No faults: it is what normal looks like.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-DAYS = 7.0
-STEP = 60
+DAYS = 2.25  # Prophet needs two days to know the time of day
+STEP = 10  # as the bench's controller asks; a leak is a trend only after a dozen samples
 NAMESPACE = "shop"
 CPU_RULE = "node_namespace_pod_container:container_cpu_usage_seconds_total:sum_irate"
 _MIB = float(1 << 20)
-_OWNER_EVERY = 4  # steps between samples of what hardly changes; Prometheus looks back five minutes
+_OWNER_EVERY = 240  # seconds between samples of what hardly changes; Prometheus looks back five minutes
 _LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # Kubernetes' own alphabet of random names
 
 
@@ -123,23 +123,21 @@ def _metric(series: Series) -> str:
 def _series(times: Floats, step: int, seed: int, levels: Mapping[str, Level]) -> Iterator[Series]:
     load = traffic(times)
     # One shop: when customers come in a crowd, all services feel it.
-    crowd = load * np.exp(_wander(np.random.default_rng(seed), len(times), hold=20, spread=0.08))
+    crowd = load * np.exp(_wander(np.random.default_rng(seed), len(times), hold=1200 // step, spread=0.12))
     for number, (name, level) in enumerate(levels.items()):
         rng = np.random.default_rng([seed, number])
         lives = list(_lives(rng, name, level.replicas, times, step))
         for life in lives:
             for pod in life.pods:
                 yield from _pod(rng, life, pod, level, crowd, step)
-        yield from _deployment(name, level, lives, len(times))
+        yield from _deployment(name, level, lives, len(times), step)
 
 
 def _lives(rng: np.random.Generator, name: str, replicas: int, times: Floats, step: int) -> Iterator[Life]:
-    """Deploys come every one to two and a half days, in working hours."""
+    """A team that delivers all the time: a deploy every two to fourteen hours, so that new pods are a normal sight."""
     first = 0
     while first < len(times):
-        then = times[first] + rng.uniform(1.0, 2.5) * 86400
-        then += (rng.uniform(9, 17) - (then / 3600) % 24) * 3600
-        last = min(max(int((then - times[0]) / step), first + 10), len(times))
+        last = min(first + int(rng.uniform(2, 14) * 3600 / step), len(times))
         digest = hashlib.sha256(f"{name}{first}".encode()).hexdigest()[:8]
         pods = tuple(f"{name}-{digest}-{''.join(rng.choice(list(_LETTERS), 5))}" for _ in range(replicas))
         yield Life(name, f"{name}-{digest}", pods, first, last)
@@ -149,8 +147,8 @@ def _lives(rng: np.random.Generator, name: str, replicas: int, times: Floats, st
 def _pod(rng: np.random.Generator, life: Life, pod: str, level: Level, crowd: Floats, step: int) -> Iterator[Series]:
     rows = np.arange(life.first, life.last)
     count, load = len(rows), crowd[life.first : life.last]
-    usage = (_IDLE + (level.cpu - _IDLE) * load) * np.exp(rng.normal(0, 0.06, count))
-    memory = _memory(rng, level, load, count)
+    usage = (_IDLE + (level.cpu - _IDLE) * load) * np.exp(rng.normal(0, 0.06, count) + rng.normal(0, 0.05))
+    memory = _memory(rng, level, load, step)
     labels = f'namespace="{NAMESPACE}",pod="{pod}",container="app"'
     image = f'{labels},image="selfheal.bench/shop:1",node="bench"'
     busy = np.cumsum(np.minimum(10.0, 2 + 400 * usage) * step).round()  # scheduler periods in which it ran
@@ -162,7 +160,7 @@ def _pod(rng: np.random.Generator, life: Life, pod: str, level: Level, crowd: Fl
     yield "container_cpu_cfs_periods_total", image, rows, busy
     yield "container_cpu_cfs_throttled_periods_total", image, rows, np.zeros(count)
     yield "kube_pod_container_status_restarts_total", labels, rows, restarts.astype(float)
-    sparse = rows[::_OWNER_EVERY]
+    sparse = rows[:: max(1, _OWNER_EVERY // step)]
     limit = np.full(len(sparse), level.limit)
     yield "kube_pod_container_resource_limits", f'{labels},resource="memory",unit="byte"', sparse, limit
     owner = f'namespace="{NAMESPACE}",pod="{pod}",owner_kind="ReplicaSet",owner_name="{life.replica_set}"'
@@ -172,12 +170,13 @@ def _pod(rng: np.random.Generator, life: Life, pod: str, level: Level, crowd: Fl
         yield "kube_pod_spec_volumes_persistentvolumeclaims_info", held, sparse, np.ones(len(sparse))
 
 
-def _memory(rng: np.random.Generator, level: Level, load: Floats, count: int) -> Floats:
+def _memory(rng: np.random.Generator, level: Level, load: Floats, step: int) -> Floats:
     """Bytes: a level reached within minutes of the start, a little that follows the traffic, drift, a small saw-tooth."""
-    settling = -0.02 * np.exp(-np.arange(count) / 2)
-    drift = _wander(rng, count, hold=120, spread=0.006)
-    sawtooth = 0.004 * (np.arange(count) % rng.integers(7, 19)) / 19
-    noise = rng.normal(0, 0.002, count)
+    ages = np.arange(len(load)) * float(step)
+    settling = rng.normal(0, 0.015) - rng.uniform(0.01, 0.06) * np.exp(-ages / 180)
+    drift = _wander(rng, len(load), hold=3600 // step, spread=0.01)
+    sawtooth = 0.012 * (ages / rng.uniform(400, 1200) % 1)
+    noise = rng.normal(0, 0.003, len(load))
     return level.working_set * (1 + settling + 0.004 * (load - 0.5) + drift + noise + sawtooth)
 
 
@@ -192,15 +191,15 @@ def _wander(rng: np.random.Generator, count: int, hold: int, spread: float) -> F
     return out
 
 
-def _deployment(name: str, level: Level, lives: list[Life], count: int) -> Iterator[Series]:
+def _deployment(name: str, level: Level, lives: list[Life], count: int, step: int) -> Iterator[Series]:
     rows = np.arange(count)
     unavailable = np.zeros(count)
     for life in lives[1:]:
-        unavailable[life.first] = 1.0  # a rollout's new pod is not ready in its first minute
+        unavailable[life.first : life.first + max(1, 10 // step)] = 1.0  # a rollout's new pod is not ready at once
     labels = f'namespace="{NAMESPACE}",deployment="{name}"'
     yield "kube_deployment_status_replicas_unavailable", labels, rows, unavailable
     for life in lives:
-        sparse = np.arange(life.first, life.last, _OWNER_EVERY)
+        sparse = np.arange(life.first, life.last, max(1, _OWNER_EVERY // step))
         owner = f'namespace="{NAMESPACE}",replicaset="{life.replica_set}",owner_kind="Deployment",owner_name="{name}"'
         yield "kube_replicaset_owner", owner, sparse, np.ones(len(sparse))
     if level.claim:

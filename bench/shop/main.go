@@ -21,6 +21,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -161,6 +162,7 @@ func serve(ctx context.Context) error {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	debug.SetGCPercent(20) // a small heap that soon stops growing
 	time.Sleep(time.Duration(number("START_SECONDS", 0) * float64(time.Second)))
 	warm(int(number("MEMORY_MIB", 8)*1024), number("WARM_SECONDS", 0))
 	go leak()
