@@ -12,6 +12,8 @@ import durationpy
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
+DURATION_PATTERN = r"([0-9]+(\.[0-9]+)?(ms|s|m|h))+"
+
 
 def parse_duration(text: object) -> timedelta:
     """Read a duration such as ``90s``, ``5m`` or ``1h30m`` (the format of Go and Kubernetes).
@@ -21,12 +23,9 @@ def parse_duration(text: object) -> timedelta:
     """
     if isinstance(text, timedelta):
         return text
-    try:
-        found: timedelta = durationpy.from_str(str(text))
-    except durationpy.DurationError:
-        raise ValueError(f"{text!r} is not a duration: write for example 90s, 5m or 1h30m") from None
-    if found < timedelta(0):
-        raise ValueError(f"{text!r} is negative: a duration starts at 0s")
+    if not re.fullmatch(DURATION_PATTERN, str(text)):
+        raise ValueError(f"{text!r} is not a duration: write for example 90s, 5m or 1h30m")
+    found: timedelta = durationpy.from_str(str(text))
     return found
 
 
@@ -68,7 +67,7 @@ def _check_quantity(text: str) -> str:
     return text
 
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), Field(le=timedelta(hours=720))]
 Quantity = Annotated[str, BeforeValidator(_as_text), AfterValidator(_check_quantity)]
 
 

@@ -222,6 +222,12 @@ class Verification(ApiModel):
         return self
 
 
+def _each_once(days: tuple[Weekday, ...]) -> tuple[Weekday, ...]:
+    if len(set(days)) < len(days):
+        raise ValueError("write each day once")
+    return days
+
+
 class Window(ApiModel):
     """When acting is allowed.
 
@@ -233,7 +239,7 @@ class Window(ApiModel):
         timezone: IANA name.
     """
 
-    days: Annotated[tuple[Weekday, ...], Field(min_length=1, max_length=7)] = WEEKDAYS
+    days: Annotated[tuple[Weekday, ...], Field(min_length=1, max_length=7), AfterValidator(_each_once)] = WEEKDAYS
     start: Clock = "00:00"
     end: Clock = "00:00"
     timezone: Zone = "UTC"

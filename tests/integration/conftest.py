@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from bench.cluster import ApiCluster
+from bench.controlplane import KubectlFailed
+from selfheal.policy import API_VERSION
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
+_FORGED_APPROVAL = {
+    "apiVersion": API_VERSION,
+    "kind": "RemediationApproval",
+    "metadata": {"name": "forged", "namespace": "default"},
+    "spec": {"remediationName": "none", "decision": "Approve", "approver": "somebody else"},
+}
+_FOREIGN_POLICY = {
+    "apiVersion": API_VERSION,
+    "kind": "SelfHealingPolicy",
+    "metadata": {"name": "foreign", "namespace": "default"},
+    "spec": {"anomalyType": "MemoryLeak", "action": "restart", "targetNamespace": "elsewhere"},
+}
 
 
 def wait_until(holds: Callable[[], bool], what: str, seconds: float = 60) -> None:
@@ -31,12 +47,21 @@ def api_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiCluster
     The admission policies hold: an approval must name the user who makes it (the administrator is ``admin``).
     """
     with ApiCluster.start(tmp_path_factory.mktemp("cluster")) as cluster:
-        crds = sorted((MANIFESTS / "crds").glob("*.yaml"))
-        for crd in crds:
-            cluster.kubectl("apply", "--server-side", "-f", str(crd))
-            cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(crd))
         cluster.kubectl("apply", "--server-side", "-k", str(MANIFESTS))
+        crds = [f"crd/{file.stem}.aiops.example.com" for file in (MANIFESTS / "crds").glob("*.yaml")]
+        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *crds)
+        # Admission policies hold some seconds after they are stored.
+        wait_until(lambda: _is_forbidden(cluster, _FORGED_APPROVAL), "the admission policy selfheal-approver holds")
+        wait_until(lambda: _is_forbidden(cluster, _FOREIGN_POLICY), "selfheal-target-namespace holds")
         yield cluster
+
+
+def _is_forbidden(cluster: ApiCluster, document: dict[str, Any]) -> bool:
+    try:
+        cluster.kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(document))
+    except KubectlFailed as error:
+        return "denied request" in str(error)
+    return False
 
 
 @pytest.fixture
