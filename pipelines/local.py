@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import re
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from pipelines.training import training
 __all__ = ["Failed", "run"]
 
 _TASK = re.compile(r"Executing task \S*?'([\w-]+)'")
+_ENDED = re.compile(r"Task \S+ finished with status")
 _OURS = re.compile(r"selfheal: (.*)")
 _ERROR = re.compile(r"^\s*(?:[a-z_]\w*\.)*([A-Z]\w+): (.+)")  # the last line of a traceback
 
@@ -82,11 +84,20 @@ def _environment() -> Iterator[None]:
     source = str(Path(selfheal.__file__).parents[1])
     os.environ["PYTHONPATH"] = os.pathsep.join(part for part in (source, before.get("PYTHONPATH", "")) if part)
     os.environ["PYTHONUNBUFFERED"] = "1"
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as on the cluster, see pipelines.training
     try:
         yield
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def _display_names() -> dict[str, str]:
+    """What people call a task, by what kfp calls it here."""
+    return {
+        task.component_ref.name.removeprefix("comp-"): task.task_info.name
+        for task in training.pipeline_spec.root.dag.tasks.values()
+    }
 
 
 @dataclass
@@ -100,7 +111,8 @@ class _Watch(io.TextIOBase):
     error: tuple[str, str] = ("", "")
     _line: str = ""
     _done: int = 0
-    _tasks: int = field(default_factory=lambda: len(training.pipeline_spec.root.dag.tasks))
+    _begun: float = 0.0
+    _names: dict[str, str] = field(default_factory=_display_names)
 
     def write(self, text: str) -> int:
         """Take a piece of text, whole lines or not."""
@@ -113,9 +125,12 @@ class _Watch(io.TextIOBase):
 
     def _look(self, line: str) -> None:
         if found := _TASK.search(line):
-            self.task = found[1]
+            self.task = self._names.get(found[1], found[1])
+            self._begun = time.monotonic()
             self._done += 1
-            self.show(f"[{self._done}/{self._tasks}] {self.task}")
+            self.show(f"[{self._done}/{len(self._names)}] {self.task}")
+        elif _ENDED.search(line):
+            self.show(f"        {time.monotonic() - self._begun:.1f} s")
         elif found := _ERROR.match(line):
             self.error = (found[1], found[2])
         elif found := _OURS.search(line):

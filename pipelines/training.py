@@ -88,7 +88,7 @@ def _steps(
     _sized(_fresh(_asks_prometheus(collected)), memory="2Gi")
     parts = _sized(split(windows=collected.outputs["windows"]))
     trained = {
-        detector: _sized(train(detector=detector, seed=seed, training=parts.outputs["training"]), cpu="2", memory="4Gi")
+        detector: _sized(train(detector=detector, seed=seed, training=parts.outputs["training"]), cpu="1", memory="4Gi")
         for detector in DETECTORS
     }
     for detector, task in trained.items():
@@ -138,6 +138,7 @@ def _steps(
 def _sized(task: PipelineTask, cpu: str = "500m", memory: str = "1Gi") -> PipelineTask:
     """What a task asks for; memory is also its limit, cpu has none, so that an idle node is used. Retried twice."""
     task.set_cpu_request(cpu).set_memory_request(memory).set_memory_limit(memory)
+    task.set_env_variable("OMP_NUM_THREADS", "1")  # the networks are so small that threads only wait for each other
     task.set_retry(num_retries=2, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration="300s")
     return kubernetes.set_image_pull_policy(task, "IfNotPresent")
 
