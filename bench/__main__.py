@@ -140,14 +140,14 @@ def _same_tier(state: State, tier: Tier) -> None:
         )
 
 
-def main() -> None:
+def run_app(commands: typer.Typer) -> None:
     """Run a command; an error on purpose is one sentence and its exit code."""
     try:
-        app()
+        commands()
     except SelfhealError as error:
         typer.echo(f"bench: {error}", err=True)
         sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":
-    main()
+    run_app(app)

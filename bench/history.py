@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-DAYS = 2.25  # Prophet needs two days to know the time of day
+DAYS = 2.75  # Prophet needs two days to know the time of day, and a fifth is held back from training
 STEP = 10  # as the bench's controller asks; a leak is a trend only after a dozen samples
 NAMESPACE = "shop"
 CPU_RULE = "node_namespace_pod_container:container_cpu_usage_seconds_total:sum_irate"
@@ -123,7 +123,7 @@ def _metric(series: Series) -> str:
 def _series(times: Floats, step: int, seed: int, levels: Mapping[str, Level]) -> Iterator[Series]:
     load = traffic(times)
     # One shop: when customers come in a crowd, all services feel it.
-    crowd = load * np.exp(_wander(np.random.default_rng(seed), len(times), hold=1200 // step, spread=0.12))
+    crowd = load * np.exp(_wander(np.random.default_rng(seed), len(times), hold=1200 // step, spread=0.08))
     for number, (name, level) in enumerate(levels.items()):
         rng = np.random.default_rng([seed, number])
         lives = list(_lives(rng, name, level.replicas, times, step))
@@ -171,10 +171,10 @@ def _pod(rng: np.random.Generator, life: Life, pod: str, level: Level, crowd: Fl
 
 
 def _memory(rng: np.random.Generator, level: Level, load: Floats, step: int) -> Floats:
-    """Bytes: a level reached within minutes of the start, a little that follows the traffic, drift, a small saw-tooth."""
+    """Bytes: a level reached within minutes, a little that follows the traffic, drift, a small saw-tooth."""
     ages = np.arange(len(load)) * float(step)
-    settling = rng.normal(0, 0.015) - rng.uniform(0.01, 0.06) * np.exp(-ages / 180)
-    drift = _wander(rng, len(load), hold=3600 // step, spread=0.01)
+    settling = rng.normal(0, 0.01) - rng.uniform(0.01, 0.05) * np.exp(-ages / 180)
+    drift = _wander(rng, len(load), hold=3600 // step, spread=0.006)
     sawtooth = 0.012 * (ages / rng.uniform(400, 1200) % 1)
     noise = rng.normal(0, 0.003, len(load))
     return level.working_set * (1 + settling + 0.004 * (load - 0.5) + drift + noise + sawtooth)
