@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import timedelta
@@ -70,6 +71,13 @@ def _check_quantity(text: str) -> str:
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), Field(le=timedelta(hours=720))]
 Quantity = Annotated[str, BeforeValidator(_as_text), AfterValidator(_check_quantity)]
 
+
+def _finite(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+Finite = Annotated[float | None, BeforeValidator(_finite)]
+"""A number, or None for one that is none: JSON has no NaN, and a record must not be refused for it."""
 
 TEXT_LIMIT = 4096
 """Characters of one text in a resource: the server refuses more, and a record must never be lost for its length."""

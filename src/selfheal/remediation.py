@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, ConfigDict, Field, ValidationError
 
-from selfheal.apitypes import ApiModel, Text, explain
+from selfheal.apitypes import ApiModel, Finite, Text, explain
 from selfheal.errors import InvalidResource
 from selfheal.policy import Action, AnomalyType
 
@@ -125,15 +125,15 @@ class VoteRecord(_Status):
 
     detector: str
     vote: bool | None = None
-    score: float | None = None
+    score: Finite = None
 
 
 class TopMetricRecord(_Status):
     """A metric that carried the anomaly, in its own unit."""
 
     name: str
-    observed: float | None = None
-    expected: float | None = None
+    observed: Finite = None
+    expected: Finite = None
 
 
 class VerdictRecord(_Status):
