@@ -211,7 +211,10 @@ class Attempt(_Status):
 
 
 class Times(_Status):
-    """When each step was reached (UTC)."""
+    """When each step was reached (UTC).
+
+    ``cleared`` is when, after the end, the incident was seen to be over: what comes later is a new incident.
+    """
 
     detected: AwareDatetime | None = None
     decided: AwareDatetime | None = None
@@ -220,6 +223,7 @@ class Times(_Status):
     verified: AwareDatetime | None = None
     undone: AwareDatetime | None = None
     completed: AwareDatetime | None = None
+    cleared: AwareDatetime | None = None
 
 
 class RemediationStatus(_Status):
