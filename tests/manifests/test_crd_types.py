@@ -168,15 +168,15 @@ CHANGE = st.builds(
 WHEN = st.datetimes(timezones=st.just(UTC))
 MAYBE = st.none() | WHEN
 CONDITIONS = st.lists(
-    st.builds(Condition, reason=st.just("Because"), last_transition_time=WHEN, message=TEXT), max_size=2
+    st.builds(Condition, reason=st.just("Because"), lastTransitionTime=WHEN, message=TEXT), max_size=2
 ).map(tuple)
 ATTEMPTS = st.lists(
     st.builds(
         Attempt,
         action=st.sampled_from(Action),
         result=st.sampled_from(AttemptResult),
-        started_time=WHEN,
-        ended_time=MAYBE,
+        startedTime=WHEN,
+        endedTime=MAYBE,
         change=CHANGE,
         undo=OPERATIONS,
         evidence=st.lists(TEXT, max_size=2).map(tuple),
@@ -190,7 +190,7 @@ STATUS = st.builds(
     outcome=st.none() | st.sampled_from(Outcome),
     attempts=ATTEMPTS,
     times=TIMES,
-    next_step_time=MAYBE,
+    nextStepTime=MAYBE,
 )
 
 

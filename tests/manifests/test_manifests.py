@@ -1,0 +1,110 @@
+"""What the manifests promise: rights, labels, descriptions, examples and the reference."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from controller import actions
+from selfheal.policy import (
+    HEALER_ROLE,
+    OPT_IN_LABEL,
+    SERVICE_ACCOUNT,
+    SYSTEM_NAMESPACE,
+    AnomalyType,
+    Policy,
+)
+from tests.manifests.crds import MANIFESTS, ROOT, crd, documents, fields, schema
+
+REFERENCE = ROOT / "docs" / "reference"
+PLURALS = ("selfhealingpolicies", "remediations", "remediationapprovals", "healingconfigs")
+ROLES = [one for one in documents("rbac") if one["kind"] in ("ClusterRole", "Role")]
+
+
+def role(name: str) -> dict[str, Any]:
+    return next(one for one in ROLES if one["metadata"]["name"] == name and one["kind"] == "ClusterRole")
+
+
+def test_no_role_has_a_wildcard_or_reaches_secrets() -> None:
+    for one in ROLES:
+        for rule in one["rules"]:
+            words = [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+            assert not any("*" in word for word in words), one["metadata"]["name"]
+            assert not {"secrets", "pods/exec", "serviceaccounts/token"}.intersection(rule["resources"])
+            assert not {"bind", "escalate", "impersonate"}.intersection(rule["verbs"])
+
+
+def test_nothing_binds_the_healer_or_an_administrators_role() -> None:
+    bindings = [one for one in documents("rbac") if one["kind"].endswith("Binding")]
+    assert {one["roleRef"]["name"] for one in bindings} == {"selfheal-controller"}
+
+
+def test_the_healer_may_do_exactly_what_the_actions_declare() -> None:
+    declared = {right for planner in actions.ACTIONS.values() for right in planner.rights}
+    granted = {
+        (group, resource, verb)
+        for rule in role(HEALER_ROLE)["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert granted == declared
+
+
+def test_the_products_namespace_is_restricted() -> None:
+    namespace = next(one for one in documents("rbac") if one["kind"] == "Namespace")
+    assert namespace["metadata"]["name"] == SYSTEM_NAMESPACE
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_the_kustomization_lists_every_file() -> None:
+    listed = yaml.safe_load((MANIFESTS / "kustomization.yaml").read_text())["resources"]
+    files = [file for folder in ("crds", "rbac", "admission") for file in (MANIFESTS / folder).glob("*.yaml")]
+    assert sorted(listed) == sorted(str(file.relative_to(MANIFESTS)) for file in files)
+
+
+def test_the_example_opts_in_with_the_names_of_the_code() -> None:
+    namespace, binding = yaml.safe_load_all((MANIFESTS / "examples" / "opt-in.yaml").read_text())
+    assert namespace["metadata"]["labels"] == {OPT_IN_LABEL: "enabled"}
+    assert (binding["roleRef"]["name"], binding["subjects"][0]["name"]) == (HEALER_ROLE, SERVICE_ACCOUNT)
+    assert binding["subjects"][0]["namespace"] == SYSTEM_NAMESPACE
+
+
+def test_the_articles_policy_is_understood() -> None:
+    Policy.from_resource(yaml.safe_load((MANIFESTS / "examples" / "article-policy.yaml").read_text()))
+
+
+@pytest.mark.parametrize("plural", PLURALS)
+def test_every_field_and_column_is_described(plural: str) -> None:
+    version = crd(plural)["spec"]["versions"][0]
+    assert all("description" in column for column in version["additionalPrinterColumns"])
+    for part in ("spec", "status"):
+        if part in version["schema"]["openAPIV3Schema"]["properties"]:
+            assert [path for path, node in fields(schema(plural, part)) if "description" not in node] == []
+
+
+def test_names_are_those_people_type() -> None:
+    names = {plural: crd(plural)["spec"]["names"] for plural in PLURALS}
+    assert names["selfhealingpolicies"]["shortNames"] == ["shp"]
+    assert names["remediations"]["shortNames"] == ["rem"]
+    assert all(one["categories"] == ["selfheal"] for one in names.values())
+    assert "phase" not in (MANIFESTS / "crds" / "selfhealingpolicies.yaml").read_text()
+
+
+@pytest.mark.parametrize("plural", PLURALS)
+def test_the_reference_names_every_field(plural: str) -> None:
+    page = (REFERENCE / f"{crd(plural)['spec']['names']['singular']}.md").read_text()
+    named = set(re.findall(r"`([A-Za-z.\[\]]+)`", page))
+    for part in ("spec", "status"):
+        if part in crd(plural)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]:
+            for path, _ in fields(schema(plural, part)):
+                last = path.replace("[]", "").rsplit(".", 1)[-1]
+                assert path in named or last in named, path
+
+
+def test_the_reference_has_a_heading_for_every_type() -> None:
+    page = (REFERENCE / "selfhealingpolicy.md").read_text()
+    assert [kind for kind in AnomalyType if f"\n### {kind}\n" not in page] == []
