@@ -20,6 +20,7 @@ from selfheal.policy import (
     Window,
     parse_duration,
     parse_quantity,
+    unfit,
 )
 
 SPEC: dict[str, Any] = {
@@ -76,6 +77,14 @@ def test_the_articles_spelling_of_actions_is_taken_too() -> None:
         ({"parameters": {"adjustResources": {"maxMemory": "lots"}}}, "128Mi"),
         ({"windows": [{"timezone": "Mars/Olympus"}]}, "IANA"),
         ({"colour": "red"}, "colour"),
+        ({"anomalyType": "storage_exhaustion"}, "for StorageExhaustion write restart or notify-only"),
+        ({"escalation": ["rollback"]}, "other actions than action"),
+        ({"escalation": ["notify-only", "restart"]}, "nothing comes after notify-only"),
+        ({"verification": {"timeout": "59s"}}, "must not be shorter than stabilizationPeriod"),
+        ({"windows": [{"days": []}]}, "days"),
+        ({"windows": [{"days": ["Mon", "Mon"]}]}, "each day once"),
+        ({"parameters": {"adjustResources": {"factor": "0.5"}}}, "would shrink"),
+        ({"parameters": {"adjustResources": {"maxCpu": 0}}}, "leaves nothing"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_field(spec: dict[str, Any], words: str) -> None:
@@ -114,6 +123,14 @@ def test_any_text_is_a_quantity_or_a_sentence(text: str) -> None:
 @given(st.integers(0, 10**12))
 def test_binary_suffixes_are_exact(number: int) -> None:
     assert parse_quantity(f"{number}Ki") == number * 1024
+
+
+def test_a_quantity_may_be_a_bare_number_as_in_kubernetes() -> None:
+    assert policy(parameters={"adjustResources": {"maxCpu": 2}}).spec.parameters.adjust_resources.max_cpu == "2"
+
+
+def test_an_action_that_may_help_has_nothing_against_it() -> None:
+    assert all(not unfit(kind, [Action.RESTART, Action.NOTIFY_ONLY]) for kind in AnomalyType)
 
 
 MONDAY_NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
