@@ -123,7 +123,7 @@ def _metric(series: Series) -> str:
 def _series(times: Floats, step: int, seed: int, levels: Mapping[str, Level]) -> Iterator[Series]:
     load = traffic(times)
     # One shop: when customers come in a crowd, all services feel it.
-    crowd = load * np.exp(_wander(np.random.default_rng(seed), len(times), hold=1200 // step, spread=0.08))
+    crowd = load * np.exp(_wander(np.random.default_rng(seed), len(times), hold=1200 // step, spread=0.05))
     for number, (name, level) in enumerate(levels.items()):
         rng = np.random.default_rng([seed, number])
         lives = list(_lives(rng, name, level.replicas, times, step))
@@ -147,7 +147,7 @@ def _lives(rng: np.random.Generator, name: str, replicas: int, times: Floats, st
 def _pod(rng: np.random.Generator, life: Life, pod: str, level: Level, crowd: Floats, step: int) -> Iterator[Series]:
     rows = np.arange(life.first, life.last)
     count, load = len(rows), crowd[life.first : life.last]
-    usage = (_IDLE + (level.cpu - _IDLE) * load) * np.exp(rng.normal(0, 0.06, count) + rng.normal(0, 0.05))
+    usage = (_IDLE + (level.cpu - _IDLE) * load) * np.exp(rng.normal(0, 0.12, count) + rng.normal(0, 0.03))
     memory = _memory(rng, level, load, step)
     labels = f'namespace="{NAMESPACE}",pod="{pod}",container="app"'
     image = f'{labels},image="selfheal.bench/shop:1",node="bench"'
@@ -173,10 +173,10 @@ def _pod(rng: np.random.Generator, life: Life, pod: str, level: Level, crowd: Fl
 def _memory(rng: np.random.Generator, level: Level, load: Floats, step: int) -> Floats:
     """Bytes: a level reached within minutes, a little that follows the traffic, drift, a small saw-tooth."""
     ages = np.arange(len(load)) * float(step)
-    settling = rng.normal(0, 0.01) - rng.uniform(0.01, 0.05) * np.exp(-ages / 180)
-    drift = _wander(rng, len(load), hold=3600 // step, spread=0.006)
-    sawtooth = 0.012 * (ages / rng.uniform(400, 1200) % 1)
-    noise = rng.normal(0, 0.003, len(load))
+    settling = rng.normal(0, 0.005) - rng.uniform(0.01, 0.04) * np.exp(-ages / 180)
+    drift = _wander(rng, len(load), hold=3600 // step, spread=0.003)
+    sawtooth = 0.008 * (ages / rng.uniform(400, 1200) % 1)
+    noise = rng.normal(0, 0.01, len(load))
     return level.working_set * (1 + settling + 0.004 * (load - 0.5) + drift + noise + sawtooth)
 
 

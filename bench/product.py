@@ -111,7 +111,7 @@ class Product:
         marker = self.state.root / "history.json"
         if marker.exists():
             return
-        born = self._shop_born()
+        born = self.shop_born()
         wait = max(0.0, born + _SETTLE - time.time())
         self.say(
             f"measuring the running shop for {wait:.0f} s, to draw {DAYS:g} days of past at its levels (synthetic)"
@@ -125,7 +125,8 @@ class Product:
         marker.write_text(json.dumps({name: vars(level) for name, level in levels.items()}, indent=1))
         self.say(f"{samples:,} samples of synthetic history put into Prometheus")
 
-    def _shop_born(self) -> float:
+    def shop_born(self) -> float:
+        """When the oldest pod of the shop was made, in seconds since 1970."""
         pods = Client(self.cluster.kubeconfig).items("/api/v1/namespaces/shop/pods")
         stamps = [datetime.fromisoformat(pod["metadata"]["creationTimestamp"]).timestamp() for pod in pods]
         return min(stamps, default=time.time())
@@ -145,7 +146,7 @@ class Product:
         words += ["--work", str(self.state.folder("pipeline"))]
         log = self.state.logs / "pipeline.log"
         with log.open("w") as stream:
-            pipe, env = subprocess.PIPE, os.environ | _env()
+            pipe, env = subprocess.PIPE, os.environ | base_env()
             child = subprocess.Popen([sys.executable, *words], cwd=ROOT, stdout=pipe, stderr=pipe, text=True, env=env)
             for line in child.stderr or ():
                 stream.write(line)
@@ -171,7 +172,7 @@ class Product:
         self.cluster.plane.processes.wait("controller", controller_ready, seconds=60)
 
     def _start(self, name: str, command: list[str], more: Mapping[str, str]) -> None:
-        self.cluster.plane.processes.start(name, command, _env() | dict(more))
+        self.cluster.plane.processes.start(name, command, base_env() | dict(more))
 
     def undeploy(self) -> None:
         """End the processes and remove what was installed; shop and cluster stay."""
@@ -202,7 +203,8 @@ def _succeeds(url: str) -> bool:
         return False
 
 
-def _env() -> dict[str, str]:
+def base_env() -> dict[str, str]:
+    """The environment of this repository's own processes."""
     # One thread each: the machine also runs the cluster.
     return {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
