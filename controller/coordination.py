@@ -1,11 +1,185 @@
-"""What holds an action back: refusals, each with a reason and a sentence. Pure."""
+"""What holds an action back: refusals, each with a reason and a sentence; and who owns a workload. Pure."""
 
 from __future__ import annotations
 
-from controller.model import Workload
-from selfheal.policy import Action, Mode, Policy
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
+
+from controller.incidents import ended, lasting, may_repeat, of_target
+from controller.model import Resource, Situation, Symptom, Workload
+from controller.owners import autoscalers, owner_of
+from controller.rollouts import Rollout, in_progress
+from selfheal.errors import Refused
+from selfheal.policy import OPT_IN_LABEL, Action, HealingConfig, Mode, Policy
+from selfheal.remediation import Outcome, Remediation
+
+STORM_FLOOR = 5
+"""Fewer sick workloads are no storm, however small the cluster: the budget bounds what is done about them."""
+HOUR = timedelta(hours=1)
+
+_FREE_TO_ADD = frozenset({Action.RESTART, Action.NOTIFY_ONLY, Action.ADJUST_RESOURCES})
+"""Under a GitOps tool or Helm: a restart and an in-place resize touch nothing of theirs (design gitops.md)."""
+
+
+def standing(workload: Workload, config: HealingConfig) -> Refused | None:
+    """Rules about the target alone, which hold at every step of a Remediation."""
+    name = workload.ref.namespace
+    pattern = next((one for one in config.protected_namespaces if fnmatchcase(name, one)), None)
+    if pattern is not None:
+        return Refused("NamespaceProtected", f"namespace {name} is protected ({pattern} in HealingConfig)")
+    if ((workload.namespace.get("metadata") or {}).get("labels") or {}).get(OPT_IN_LABEL) != "enabled":
+        return Refused("NamespaceNotOptedIn", f"run `selfheal enable {name}` to opt the namespace in")
+    if workload.annotations.get(OPT_IN_LABEL) == "disabled":
+        return Refused("WorkloadOptedOut", f"{workload.ref.workload} has annotation {OPT_IN_LABEL}: disabled")
+    return None
+
+
+def refusal(situation: Situation, policy: Policy, symptom: Symptom | None) -> Refused | None:
+    """The first rule that forbids to open a Remediation now; None when all allow it."""
+    if situation.config.suspended:
+        return Refused("Suspended", "healing is suspended: run `selfheal resume`")
+    return next(_refusals(situation, policy, symptom), None)
+
+
+def _refusals(situation: Situation, policy: Policy, symptom: Symptom | None) -> Iterator[Refused]:
+    yield from filter(None, [standing(situation.workload, situation.config)])
+    if not policy.spec.enabled:
+        yield Refused("PolicyDisabled", f"policy {policy.name} has enabled: false")
+    if not policy.spec.is_open(situation.now):
+        yield Refused("OutsideWindow", f"policy {policy.name} allows no action at this time (windows)")
+    yield from filter(None, [_exhausted(situation, policy, symptom), _cooldown(situation, policy)])
+    if symptom is not None and disturbs_rollout(situation.workload, symptom):
+        yield Refused("RolloutInProgress", "a newer rollout goes on, and the trouble is not in its pods")
+    yield from filter(None, [_storm(situation), _budget(situation)])
+
+
+def open_for(situation: Situation) -> Remediation | None:
+    """The open Remediation of the target, whoever's policy opened it."""
+    return next((one for one in of_target(situation.history, situation.workload.ref.uid) if one.is_open), None)
+
+
+def _exhausted(situation: Situation, policy: Policy, symptom: Symptom | None) -> Refused | None:
+    past = lasting(situation, policy, symptom)
+    if not past:
+        return None
+    last, most = past[-1], max(policy.spec.max_retries, 1)
+    if may_repeat(last, policy) and len(past) < most:
+        return None
+    return Refused(
+        "RetriesExhausted",
+        f"remediation {last.name} of this incident ended with {last.status.outcome or 'no outcome'} "
+        f"({last.status.reason or 'no reason'}): nothing more until the incident clears or the policy is edited",
+    )
+
+
+def _cooldown(situation: Situation, policy: Policy) -> Refused | None:
+    past = [one for one in of_target(situation.history, situation.workload.ref.uid) if not one.is_open]
+    if not past:
+        return None
+    last = max(past, key=ended)
+    left = ended(last) + policy.spec.cooldown_period - situation.now
+    if left <= timedelta(0):
+        return None
+    return Refused(
+        "Cooldown", f"remediation {last.name} ended just now: {int(left.total_seconds())} s of cooldown left"
+    )
+
+
+def disturbs_rollout(workload: Workload, symptom: Symptom) -> bool:
+    """Whether a newer rollout goes on as it should and the trouble is in older pods, which it replaces anyway."""
+    pod = next((one for one in workload.pods if one["metadata"]["name"] == symptom.pod), None)
+    if pod is None or symptom.by_rollout or not in_progress(workload):
+        return False
+    return not Rollout.of(workload).is_newest(pod)
+
+
+def is_storm(situation: Situation) -> bool:
+    """Whether so many workloads are sick that the trouble is none of theirs."""
+    enough = situation.unhealthy is None or situation.unhealthy >= STORM_FLOOR
+    return enough and situation.unhealthy_percent > situation.config.storm.max_unhealthy_percent
+
+
+def _storm(situation: Situation) -> Refused | None:
+    storm = situation.config.storm
+    if is_storm(situation):
+        return Refused(
+            "Storm",
+            f"{situation.unhealthy_percent:.0f} % of the workloads are sick (limit {storm.max_unhealthy_percent} %): "
+            "look for what they have in common; single workloads are left alone",
+        )
+    if situation.last_storm is not None and situation.now - situation.last_storm < storm.cooldown:
+        left = storm.cooldown - (situation.now - situation.last_storm)
+        return Refused("Storm", f"a storm has just passed: {int(left.total_seconds())} s of its cooldown left")
+    return None
+
+
+def counts(remediation: Remediation) -> bool:
+    """Whether a Remediation uses budget: one that is open, or that ended and may have changed something."""
+    harmless = (Outcome.OBSERVED, Outcome.SKIPPED, Outcome.DENIED)
+    return remediation.is_open or remediation.status.outcome not in harmless
+
+
+def _budget(situation: Situation) -> Refused | None:
+    budget, counted = situation.config.budget, [one for one in situation.history if counts(one)]
+    recent = [one for one in counted if situation.now - _begun(one) < HOUR]
+    here = [one for one in recent if one.namespace == situation.workload.ref.namespace]
+    for found, most, what in (
+        (sum(one.is_open for one in counted), budget.max_concurrent, "open (maxConcurrent)"),
+        (len(recent), budget.max_per_hour, "in the last hour (maxPerHour)"),
+        (len(here), budget.max_per_namespace_per_hour, "in this namespace in the last hour (maxPerNamespacePerHour)"),
+    ):
+        if found >= most:
+            return Refused("BudgetExhausted", f"{found} remediations {what}, {most} are allowed")
+    return None
+
+
+def _begun(remediation: Remediation) -> datetime:
+    return remediation.status.times.decided or remediation.spec.anomaly.detected_time
 
 
 def effective_mode(policy: Policy, workload: Workload, action: Action | None = None) -> tuple[Mode, str]:
-    """The policy's mode, or Observe where somebody else owns what the action would change; the text says who."""
-    raise NotImplementedError
+    """The policy's mode, or Observe where somebody else owns what the action would change.
+
+    Args:
+        policy: Whose mode.
+        workload: The target.
+        action: The action; the policy's own by default.
+
+    Returns:
+        The mode, and who owns the target, where that took the mode down; else the empty text.
+    """
+    action = action or policy.spec.action
+    if action is Action.NOTIFY_ONLY:
+        return policy.spec.mode, ""
+    owner = _foreign_owner(policy, workload, action)
+    return (Mode.OBSERVE, owner) if owner else (policy.spec.mode, "")
+
+
+def _foreign_owner(policy: Policy, workload: Workload, action: Action) -> str:
+    labels = workload.labels
+    operator = _controller_of(workload.resource)
+    evicts = action is Action.RESTART and policy.spec.parameters.restart.strategy == "Evict"
+    if operator and not evicts:
+        return f"{operator} controls {workload.ref.workload} and would take a change back: change it there"
+    if any(label == "olm.owner" or label.startswith("olm.owner.") for label in labels) and not evicts:
+        return f"the Operator Lifecycle Manager ({labels.get('olm.owner', 'OLM')}) owns {workload.ref.workload}"
+    tool = owner_of(workload.resource)
+    if tool is not None and action not in _FREE_TO_ADD:
+        return f"{tool} owns the template of {workload.ref.workload}: change it there"
+    if action is Action.SCALE and autoscalers(workload, "ScaledObject"):
+        return f"a KEDA ScaledObject decides about the replicas of {workload.ref.workload}"
+    if action is Action.ADJUST_RESOURCES and any(map(_writes, autoscalers(workload, "VerticalPodAutoscaler"))):
+        return f"a VerticalPodAutoscaler decides about the resources of {workload.ref.workload}"
+    return ""
+
+
+def _writes(vpa: Resource) -> bool:
+    return bool(((vpa.get("spec") or {}).get("updatePolicy") or {}).get("updateMode", "Auto") != "Off")
+
+
+def _controller_of(resource: Resource) -> str:
+    """The controller that made the workload, other than Kubernetes' own (a CronJob's Job is nobody else's)."""
+    owners = resource["metadata"].get("ownerReferences") or ()
+    found = next((one for one in owners if one.get("controller")), None)
+    return "" if found is None or found["kind"] == "CronJob" else f"{found['kind']} {found['name']}"

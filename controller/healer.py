@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from controller.cluster import Cluster, Key
+from controller.coordination import is_storm
 from controller.logs import log
 from controller.metrics import Metrics
 from controller.model import Decision, Resource, Situation, Symptom, Workload
@@ -147,7 +148,7 @@ class Healer:
             unhealthy=unhealthy,
             last_storm=self._world.last_storm,
         )
-        if percent > config.storm.max_unhealthy_percent:
+        if is_storm(situation):
             self._world.storm_seen(now)
         return situation
 

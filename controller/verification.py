@@ -1,15 +1,113 @@
-"""Whether a fix, or its undo, has worked. Pure."""
+"""Whether a fix, or its undo, has worked. Pure; the findings are made in evidence.py.
+
+Successful only when every known finding has held for ``stabilizationPeriod``, and ReplicasReady and SignalClear are
+known (for what only the ensemble saw, EndpointCalm too). Failed when the time is up, when trouble comes back after it
+was gone, or when the change is gone. Inconclusive when the time is up and nothing contradicts, but too little is known.
+"""
 
 from __future__ import annotations
 
-from controller.model import Judgement, Progress
+from datetime import datetime, timedelta
+
+from controller.applied import is_restored, undo_of, with_seen
+from controller.evidence import (
+    SETTLING,
+    endpoint_calm,
+    last_death,
+    ready_since,
+    replicas_ready,
+    restarts_flat,
+    signal_clear,
+    spec_kept,
+)
+from controller.model import Finding, Judgement, Progress
+from selfheal.policy import Verification
+from selfheal.remediation import Outcome, RemediationStatus, Source
+
+UNDO_TIMEOUT = timedelta(seconds=30)
+"""An undo is a write of values: it is visible at once, or something is wrong."""
+
+
+def settings_of(progress: Progress) -> Verification:
+    """The policy's verification; the defaults once the policy is gone."""
+    return progress.policy.spec.verification if progress.policy else Verification()
 
 
 def judge(progress: Progress) -> Judgement:
     """Where the verification of the newest attempt stands."""
-    raise NotImplementedError
+    status, workload = with_seen(progress), progress.workload
+    if workload is None:
+        return Judgement(Outcome.INCONCLUSIVE, (), "WorkloadGone")
+    applied, settings = status.times.applied or progress.now, settings_of(progress)
+    kept, why = spec_kept(workload, status.attempts[-1], applied)
+    findings = (
+        replicas_ready(workload),
+        restarts_flat(workload, applied, progress.now, settings.stabilization_period),
+        signal_clear(progress, applied),
+        kept,
+        endpoint_calm(progress, applied),
+    )
+    if why:
+        return Judgement(Outcome.FAILED, findings, why)
+    recovered = _recovered(progress, status, findings, applied)
+    return _verdict(progress, findings, recovered, applied, _came_back(progress, status, applied))
+
+
+def _recovered(
+    progress: Progress, status: RemediationStatus, findings: tuple[Finding, ...], applied: datetime
+) -> datetime | None:
+    """Since when all that is known holds without a break; None while it does not, or too little is known."""
+    needed = {"ReplicasReady", "SignalClear"}
+    if progress.remediation.spec.verdict.source is Source.ENSEMBLE:
+        needed.add("EndpointCalm")
+    known = {finding.name for finding in findings if finding.holds}
+    if progress.workload is None or not needed <= known or any(finding.holds is False for finding in findings):
+        return None
+    moments = (applied, status.times.recovered, ready_since(progress.workload), last_death(progress.workload))
+    return min(max(moment for moment in moments if moment is not None), progress.now)
+
+
+def _came_back(progress: Progress, status: RemediationStatus, applied: datetime) -> bool:
+    """Whether a symptom is there again after all had been well, and not as a consequence of the write itself."""
+    settled = progress.now - applied > 2 * SETTLING
+    return settled and status.times.recovered is not None and signal_clear(progress, applied).holds is False
+
+
+def _verdict(
+    progress: Progress,
+    findings: tuple[Finding, ...],
+    recovered: datetime | None,
+    applied: datetime,
+    came_back: bool,
+) -> Judgement:
+    settings = settings_of(progress)
+    if recovered is not None:
+        # What recovered in time may prove itself to the end, so that a good fix is not undone for its last seconds.
+        if progress.now - recovered >= settings.stabilization_period:
+            return Judgement(Outcome.SUCCESSFUL, findings, "Stable", recovered)
+        return Judgement(None, findings, "Stabilizing", recovered)
+    if came_back:
+        return Judgement(Outcome.FAILED, findings, "FailedAgain")
+    if progress.now - applied < settings.timeout:
+        return Judgement(None, findings, "NotRecovered")
+    contradicted = any(finding.holds is False for finding in findings)
+    return (
+        Judgement(Outcome.FAILED, findings, "TimedOut")
+        if contradicted
+        else Judgement(Outcome.INCONCLUSIVE, findings, "CannotTell")
+    )
 
 
 def is_undone(progress: Progress) -> Judgement:
     """Whether what the newest attempt touched is as it was."""
-    raise NotImplementedError
+    attempts, now = progress.remediation.status.attempts, progress.now
+    if progress.workload is None:
+        return Judgement(Outcome.INCONCLUSIVE, (), "WorkloadGone")
+    if not attempts or not undo_of(attempts[-1]):
+        return Judgement(Outcome.SUCCESSFUL, (), "NothingToUndo", now)
+    if is_restored(progress):
+        finding = Finding("SpecRestored", True, "all that was touched is as it was")
+        return Judgement(Outcome.SUCCESSFUL, (finding,), "Restored", now)
+    finding = Finding("SpecRestored", False, "what was touched is not as it was")
+    late = now - (attempts[-1].ended_time or now) > UNDO_TIMEOUT
+    return Judgement(Outcome.FAILED if late else None, (finding,), "NotRestored")

@@ -1,0 +1,124 @@
+"""Whether a stored change, or its undo, is visible in the cluster: a crash between two writes leaves it open. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jsonpointer import JsonPointer
+
+from controller.model import Progress, Resource, Workload
+from controller.patching import MISSING
+from selfheal.policy import REMEDIATION_ANNOTATION
+from selfheal.remediation import Attempt, AttemptResult, ConditionType, Operation, RemediationStatus, with_condition
+
+_WRITES = ("add", "replace")
+
+
+def mark(name: str, attempt: int) -> str:
+    """The value of the remediation annotation for an attempt (1 for the first)."""
+    return f"{name}/{attempt}"
+
+
+def pruned(value: Any) -> Any:
+    """Without nulls: the API server and our copies differ in where they write them."""
+    if isinstance(value, Mapping):
+        return {key: pruned(one) for key, one in value.items() if one is not None}
+    return [pruned(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def missing_values(expected: Mapping[str, Any], live: Resource) -> list[str]:
+    """JSON pointers whose expected values an object does not carry."""
+    return [path for path, value in expected.items() if not holds(live, path, value)]
+
+
+def holds(live: Resource, path: str, value: Any) -> bool:
+    """Whether an object carries a value at a pointer."""
+    return bool(pruned(JsonPointer(path).resolve(live, MISSING)) == pruned(value))
+
+
+def is_written(progress: Progress) -> bool:
+    """Whether the newest attempt's change is in the cluster, whatever its record says."""
+    attempts, workload = progress.remediation.status.attempts, progress.workload
+    if not attempts or workload is None:
+        return False
+    ours, operations = mark(progress.remediation.name, len(attempts)), attempts[-1].change.operations
+    marked = workload.annotations.get(REMEDIATION_ANNOTATION) == ours
+    return bool(operations) and all(marked if _has_mark(one) else is_in_effect(one, workload) for one in operations)
+
+
+def _has_mark(operation: Operation) -> bool:
+    """Whether an operation leaves the remediation annotation: then that alone says whether it was written."""
+    tail = JsonPointer.from_parts([REMEDIATION_ANNOTATION]).path
+    return any(step["op"] in _WRITES and step["path"].endswith(tail) for step in operation.patch)
+
+
+def is_in_effect(operation: Operation, workload: Workload) -> bool:
+    """Whether an operation's object is as the operation leaves it; a pod that is gone has nothing left to write."""
+    live = _object(operation, workload)
+    if operation.kind == "Pod" and live is None:
+        return True
+    if operation.verb == "Evict":
+        return bool(live and live["metadata"].get("deletionTimestamp"))
+    if live is None:
+        return False
+    return all(_step_holds(step, live) for step in _last_writes(operation))
+
+
+def _last_writes(operation: Operation) -> list[dict[str, Any]]:
+    """The writes of a patch that count: of several to one path the last; empty maps are only made to write into."""
+    found = {step["path"]: step for step in operation.patch if step["op"] in (*_WRITES, "remove")}
+    return [step for step in found.values() if step.get("value", MISSING) != {}]
+
+
+def _step_holds(step: Mapping[str, Any], live: Resource) -> bool:
+    if step["op"] == "remove":
+        return JsonPointer(step["path"]).resolve(live, MISSING) in (MISSING, None)
+    return holds(live, step["path"], step.get("value"))
+
+
+def _object(operation: Operation, workload: Workload) -> Resource | None:
+    """The object of an operation, as far as the bundle has it."""
+    candidates = (workload.resource, *workload.pods, *workload.autoscalers)
+    return next((one for one in candidates if one["metadata"].get("uid") == operation.uid), None)
+
+
+def is_restored(progress: Progress) -> bool:
+    """Whether all that the newest attempt touched is as it was."""
+    attempts, workload = progress.remediation.status.attempts, progress.workload
+    return bool(attempts) and workload is not None and all(is_in_effect(one, workload) for one in undo_of(attempts[-1]))
+
+
+def undo_of(attempt: Attempt) -> tuple[Operation, ...]:
+    """What takes an attempt back."""
+    return attempt.undo or attempt.change.undo
+
+
+def with_seen(progress: Progress) -> RemediationStatus:
+    """The status, with an attempt that is stored as Planned counted as Applied where its change is visible already.
+
+    So that a controller which died between the write and its record is continued, and nothing is written twice.
+    """
+    status = progress.remediation.status
+    last = status.attempts[-1] if status.attempts else None
+    if last is None or last.result is not AttemptResult.PLANNED or not last.change.operations:
+        return status
+    return applied(status, progress, "AlreadyApplied") if is_written(progress) else status
+
+
+def applied(status: RemediationStatus, progress: Progress, reason: str) -> RemediationStatus:
+    """The status once the newest attempt was written."""
+    last = status.attempts[-1].model_copy(update={"result": AttemptResult.APPLIED})
+    message = last.change.diff or last.change.note
+    return status.model_copy(
+        update={
+            "attempts": (*status.attempts[:-1], last),
+            "conditions": with_condition(
+                status.conditions, ConditionType.APPLIED, "True", reason, message, progress.now
+            ),
+            "times": status.times.model_copy(update={"applied": progress.now, "recovered": None}),
+            "message": f"{last.action} is written: {message}",
+            "reason": reason,
+            "next_step_time": None,
+        }
+    )

@@ -1,0 +1,76 @@
+"""Which Remediation belongs to which incident: what has begun, what is over, what may be tried again. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from controller.facts import LONG_AGO
+from controller.model import Situation, Symptom
+from selfheal.policy import Policy
+from selfheal.remediation import Outcome, Remediation
+
+REPEATABLE = frozenset({"SuspendedTooLong", "PolicyGone", "OutsideWindow", "RolloutInProgress", "CannotTell"})
+"""Reasons of outcome Skipped that were about a moment, not about the incident."""
+
+
+def of_target(history: Iterable[Remediation], uid: str) -> tuple[Remediation, ...]:
+    """All Remediations of one workload."""
+    return tuple(one for one in history if one.spec.target.uid == uid)
+
+
+def ended(remediation: Remediation) -> datetime:
+    """When a closed Remediation ended."""
+    times = remediation.status.times
+    return times.completed or times.decided or remediation.spec.anomaly.detected_time
+
+
+def is_over(remediation: Remediation) -> bool:
+    """Whether its incident is known to be over, so that what comes now is a new one."""
+    status = remediation.status
+    healed = status.outcome is Outcome.SUCCESSFUL or status.reason == "ClearedByItself"
+    return healed or status.times.cleared is not None
+
+
+def may_repeat(remediation: Remediation, policy: Policy) -> bool:
+    """Whether the same incident may be taken up again: nothing was learned from the last time."""
+    status, ref = remediation.status, remediation.spec.policy_ref
+    edited = ref.uid == policy.uid and ref.generation < policy.generation
+    skipped = status.outcome is Outcome.SKIPPED and status.reason in REPEATABLE
+    return edited or skipped or status.outcome is Outcome.ERROR
+
+
+def lasting(situation: Situation, policy: Policy, symptom: Symptom | None) -> tuple[Remediation, ...]:
+    """Closed Remediations of this policy in the incident that goes on now, the newest last."""
+    mine = [
+        one
+        for one in of_target(situation.history, situation.workload.ref.uid)
+        if one.spec.policy_ref.uid == policy.uid and not one.is_open
+    ]
+    mine.sort(key=ended)
+    over = max((ended(one) for one in mine if is_over(one)), default=LONG_AGO)
+    begun = symptom.since if symptom else LONG_AGO
+    return tuple(one for one in mine if not is_over(one) and ended(one) > over and ended(one) >= begun)
+
+
+def start(situation: Situation, symptom: Symptom | None) -> datetime:
+    """When the incident began, the same for every replica.
+
+    Kubernetes' own timestamp, but never before the last Remediation of the target ended: a pod that fails again after
+    it was healed is a new incident. The ensemble names no start, so its incidents begin with the minute they are seen.
+    """
+    begun = symptom.since if symptom else situation.now.replace(second=0, microsecond=0)
+    past = [ended(one) for one in of_target(situation.history, situation.workload.ref.uid) if not one.is_open]
+    return max([begun, *past])
+
+
+def cleared(situation: Situation) -> tuple[str, ...]:
+    """Closed Remediations of the target whose incident is over by what is seen now."""
+    if situation.symptoms:
+        return ()
+    calm = situation.prediction is not None and situation.prediction.anomaly is False
+    return tuple(
+        one.name
+        for one in of_target(situation.history, situation.workload.ref.uid)
+        if not one.is_open and not is_over(one) and (one.spec.anomaly.type.is_symptom or calm)
+    )
