@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -44,18 +45,23 @@ class Cluster:
 
     @classmethod
     def connect(cls, kubeconfig: Path | None = None, context: str | None = None) -> Cluster:
-        """By the flags, ``KUBECONFIG`` or ``~/.kube/config``, as kubectl does.
+        """By the flags, ``KUBECONFIG``, the pod's ServiceAccount or ``~/.kube/config``.
 
         Raises:
             WrongUse: When there is none.
         """
         configuration = kubernetes.Configuration()
         configuration.retries = 1
+        chosen = kubeconfig or context or os.environ.get("KUBECONFIG")
         try:
-            file = str(kubeconfig) if kubeconfig else None
-            credentials.load_kube_config(file, context, client_configuration=configuration)
+            if not chosen and "KUBERNETES_SERVICE_HOST" in os.environ:
+                credentials.load_incluster_config(client_configuration=configuration)
+            else:
+                file = str(kubeconfig) if kubeconfig else None
+                credentials.load_kube_config(file, context, client_configuration=configuration)
         except (credentials.ConfigException, OSError) as error:
-            raise WrongUse(f"no cluster to talk to: {error}. Set KUBECONFIG or give --kubeconfig.") from None
+            said = str(error).rstrip(".")
+            raise WrongUse(f"no cluster to talk to: {said}. Set KUBECONFIG or give --kubeconfig.") from None
         return cls(kubernetes.ApiClient(configuration))
 
     def enable(self, namespace: str, *, dry_run: bool = False) -> list[str]:

@@ -17,7 +17,7 @@ import typer
 from selfheal.errors import WrongUse
 
 Arguments = Annotated[
-    list[str] | None, typer.Argument(help="Handed on as they are; after `--` also --help.", metavar="[ARGUMENTS]...")
+    list[str] | None, typer.Argument(help="Handed on as they are; after `--` also --help.", metavar="ARGUMENT")
 ]
 
 
