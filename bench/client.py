@@ -56,6 +56,11 @@ class Client:
         """A merge patch; a strategic one keeps what lists hold beside."""
         return self._call("PATCH", path, json=patch, headers=_STRATEGIC if strategic else _MERGE)
 
+    def replace(self, path: str, pointer: str, value: Resource) -> Resource:
+        """Replace one field, named by its JSON pointer, with all that it holds."""
+        headers = {"Content-Type": "application/json-patch+json"}
+        return self._call("PATCH", path, json=[{"op": "replace", "path": pointer, "value": value}], headers=headers)
+
     def post(self, path: str, body: Resource | None = None, **query: str) -> httpx.Response:
         """A POST, whose answer may be anything: the proxy of a Service is used with it."""
         try:

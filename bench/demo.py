@@ -16,7 +16,7 @@ from rich.console import Console
 
 from bench import mttr
 from bench.client import Client
-from bench.faults import FAULTS, Fault
+from bench.faults import DEPLOYMENTS, FAULTS, Fault
 from bench.monitoring import PROMETHEUS
 from bench.node import NodeCluster
 from bench.offline import replay
@@ -46,13 +46,15 @@ class Demo:
     def run(self, fault: Fault) -> Chapter:
         """Break, watch, put back what the fault changed."""
         self.settle()
+        path = f"{DEPLOYMENTS}/{fault.deployment}"
+        before = self.client.get(path)["spec"]["template"]
         self.console.rule(f"[bold]{fault.title}[/bold]")
         heal = Watcher(self.client, fault, self._tell).follow()
         time.sleep(_AFTER / 4)
         chapter = Chapter(fault, heal, curve(fault, heal))
         colour, word = ("green", "healed") if heal.healed else ("red", "NOT healed")
         self.console.print(f"[{colour}]{fault.name}: {word}[/{colour}]")
-        self.product.shop()
+        self.client.replace(path, "/spec/template", before)
         return chapter
 
     def _tell(self, event: Event) -> None:
