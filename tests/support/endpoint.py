@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import numpy.typing as npt
 
 from selfheal.ensemble import Ensemble
 from selfheal.window import Floats, MetricWindow, grid
@@ -67,14 +68,15 @@ def batch() -> list[dict[str, Any]]:
     ]
 
 
-def tensors(body: list[dict[str, Any]]) -> tuple[Floats, list[str]]:
+def tensors(body: list[dict[str, Any]]) -> tuple[npt.NDArray[np.float32], list[str]]:
     windows = np.array([[one["window"][name] for name in NAMES] for one in body], dtype=np.float32)
     return windows.transpose(0, 2, 1), [one["workload"] for one in body]
 
 
 def v2_json(body: list[dict[str, Any]], **parameters: Any) -> dict[str, Any]:
     windows, workloads = tensors(body)
-    nulls = np.where(np.isnan(windows), None, windows.astype(object))
+    nulls = windows.astype(object)
+    nulls[np.isnan(windows)] = None
     return {
         "id": "42",
         "parameters": {"end": END, "step": 60, "metrics": ",".join(NAMES), **parameters},
