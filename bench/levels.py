@@ -32,10 +32,12 @@ def measure(prometheus: str) -> dict[str, Level]:
     share = float(traffic(np.array([time.time()]))[0])
     levels = {}
     for name, usual in LEVELS.items():
-        values = {field: by[name] for field, by in found.items() if name in by}
-        if "cpu" in values:
-            values["cpu"] = values["cpu"] / share
-        levels[name] = replace(usual, **values)
+        levels[name] = replace(
+            usual,
+            working_set=found["working_set"].get(name, usual.working_set),
+            rss=found["rss"].get(name, usual.rss),
+            cpu=found["cpu"][name] / share if name in found["cpu"] else usual.cpu,
+        )
     return levels
 
 

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from bench.current import context
-from bench.demo import Curve
 from bench.faults import FAULTS
 from bench.mttr import percentile, summarise
 from bench.paths import SOURCE, State
 from bench.processes import Processes
-from bench.report import Chapter, write_report
+from bench.report import Chapter, Curve, write_report
 from bench.watch import Event, Heal, rolled_out
 from selfheal.errors import WrongUse
 
