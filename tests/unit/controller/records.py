@@ -28,6 +28,8 @@ from selfheal.remediation import (
 from tests.unit.controller import objects, pods
 from tests.unit.controller.objects import NOW, ago
 
+CRASH = AnomalyType.CRASH_LOOP_BACK_OFF
+
 
 def policy(
     name: str = "heal", *, anomaly_type: str = "CrashLoopBackOff", action: str = "rollback", **spec: Any
@@ -167,6 +169,3 @@ def marked(workload: Workload, mark: str | None) -> Workload:
         revisions=workload.revisions,
         namespace=workload.namespace,
     )
-
-
-CRASH = AnomalyType.CRASH_LOOP_BACK_OFF
