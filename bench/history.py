@@ -59,7 +59,7 @@ LEVELS: Mapping[str, Level] = {
     "catalogue": Level(44.3e6, 43.6e6, 0.0075, 128 * _MIB),
     "cart": Level(70.1e6, 69.2e6, 0.0110, 160 * _MIB),
     "orders": Level(61.0e6, 60.2e6, 0.0075, 384 * _MIB, claim="orders"),
-    "customers": Level(11.0e6, 10.2e6, 0.0060, 64 * _MIB),
+    "customers": Level(28.6e6, 27.8e6, 0.0060, 64 * _MIB),
 }
 _IDLE = 0.0006  # cores of a pod that only answers probes
 
@@ -173,11 +173,14 @@ def _pod(rng: np.random.Generator, life: Life, pod: str, level: Level, crowd: Fl
 def _memory(rng: np.random.Generator, level: Level, load: Floats, step: int) -> Floats:
     """Bytes: a level reached within minutes, a little that follows the traffic, drift, a small saw-tooth."""
     ages = np.arange(len(load)) * float(step)
-    settling = rng.normal(0, 0.005) - rng.uniform(0.01, 0.04) * np.exp(-ages / 180)
-    drift = _wander(rng, len(load), hold=3600 // step, spread=0.003)
-    sawtooth = 0.008 * (ages / rng.uniform(400, 1200) % 1)
-    noise = rng.normal(0, 0.01, len(load))
-    return level.working_set * (1 + settling + 0.004 * (load - 0.5) + drift + noise + sawtooth)
+    # A Go program's own few megabytes come and go whatever the size of the service.
+    level_of_life = level.working_set * (1 + rng.normal(0, 0.005)) + rng.normal(0, 0.3e6)
+    settling = -rng.uniform(0.3e6, 2.5e6) * np.exp(-ages / 180)
+    drift = level.working_set * _wander(rng, len(load), hold=3600 // step, spread=0.003)
+    sawtooth = level.working_set * 0.008 * (ages / rng.uniform(400, 1200) % 1)
+    noise = rng.normal(0, 0.008 * level.working_set + 0.25e6, len(load))
+    result: Floats = level_of_life + settling + drift + sawtooth + noise + 0.004 * level.working_set * (load - 0.5)
+    return result
 
 
 def _wander(rng: np.random.Generator, count: int, hold: int, spread: float) -> Floats:

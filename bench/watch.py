@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from typing import Any
 
 from bench.client import GROUP, Client, Resource
@@ -175,16 +174,12 @@ def _describe_verdict(spec: Resource) -> str:
     verdict, anomaly = spec.get("verdict") or {}, spec.get("anomaly") or {}
     votes = verdict.get("votes") or []
     for_it = [vote["detector"] for vote in votes if vote.get("vote")]
-    told = f"{len(for_it)} of {len(votes)} detectors vote for it ({', '.join(for_it)})" if votes else "from the fact"
-    return f"{anomaly.get('type')}, confidence {verdict.get('confidence', 0):.2f}, {told}"
+    told = f"{len(for_it)} of {len(votes)} detectors vote for it ({', '.join(for_it)})" if for_it else ""
+    source = {"Symptom": "a fact that Kubernetes reports"}.get(str(verdict.get("source")), told)
+    return f"{anomaly.get('type')}, confidence {verdict.get('confidence', 0):.2f}, {source or told}"
 
 
 def _evidence(status: Resource) -> str:
     attempts = status.get("attempts") or [{}]
     lines = attempts[-1].get("evidence") or [status.get("message", "")]
     return "; ".join(lines)
-
-
-def seconds_between(earlier: str, later: str) -> float:
-    """Seconds between two RFC 3339 stamps."""
-    return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
