@@ -45,8 +45,7 @@ def bad_rollout(**more: Any) -> Workload:
     cart = objects.deployment(revision=2, ready=1, updated=1, pod_template=new)
     old = objects.replica_set(cart, 1, replicas=1, ready=1, pod_template=objects.template(labels={"app": "cart"}))
     newest = objects.replica_set(cart, 2, replicas=1, created=ago(minutes=2))
-    young = {"created": ago(minutes=2)}
-    found = [pods.pod(newest, 1, statuses=[pods.crashlooping()], **young), pods.pod(old, 1)]
+    found = [pods.pod(newest, 1, statuses=[pods.crashlooping()], created=ago(minutes=2)), pods.pod(old, 1)]
     return objects.workload(cart, found, [newest, old], **more)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -42,17 +43,16 @@ ERRORS: list[SelfhealError | None] = [
 ESCALATIONS: list[list[str]] = [[], ["restart"], ["notify-only"], ["restart", "notify-only"]]
 
 
-def begin(owner: Policy | None = None, **more: object) -> Progress:
+def begin(owner: Policy | None = None, **more: Any) -> Progress:
     """A fresh Remediation of the sick workload."""
     owner = owner or policy()
     return progress(SICK, remediation(SICK.ref, owner), owner, **more)
 
 
-def then(given_progress: Progress, step: Step, workload: Workload = SICK, **more: object) -> Progress:
+def then(given_progress: Progress, step: Step, workload: Workload = SICK, **more: Any) -> Progress:
     """What the next step rests on, once this one is stored."""
     stored = after(given_progress, step, **more)
-    changes = {"remediation": stored, "workload": workload}
-    return replace(given_progress, **changes)  # type: ignore[arg-type]
+    return replace(given_progress, remediation=stored, workload=workload)
 
 
 def planned(owner: Policy | None = None) -> Progress:
@@ -160,8 +160,8 @@ def test_suspension_holds_every_step_and_old_ones_do_not_resume() -> None:
         ({"policy": policy(enabled=False)}, "PolicyGone"),
     ],
 )
-def test_what_is_gone_before_a_change_ends_in_peace(change: dict[str, object], reason: str) -> None:
-    step = advance(replace(planned(), **change))  # type: ignore[arg-type]
+def test_what_is_gone_before_a_change_ends_in_peace(change: dict[str, Any], reason: str) -> None:
+    step = advance(replace(planned(), **change))
     assert isinstance(step, Finish)
     assert (step.outcome, step.reason) == (Outcome.SKIPPED, reason)
 

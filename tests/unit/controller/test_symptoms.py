@@ -1,5 +1,7 @@
 """What Kubernetes objects say, and what they do not say."""
 
+from typing import Any
+
 import pytest
 
 from controller.causes import CAUSES, sensible
@@ -11,7 +13,7 @@ from tests.unit.controller.objects import NOW, ago
 from tests.unit.controller.records import bad_rollout, healthy
 
 
-def of_status(status: Resource, **container: object) -> tuple[Symptom, ...]:
+def of_status(status: Resource, **container: Any) -> tuple[Symptom, ...]:
     """Symptoms of a Deployment whose only pod has this container status."""
     body = objects.template(objects.container(memory="48Mi", **container), labels={"app": "cart"})
     cart = objects.deployment(replicas=1, ready=0, pod_template=body)

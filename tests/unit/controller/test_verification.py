@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ from tests.unit.controller.records import (
 )
 
 
-def applied(workload: Workload, seconds: float, **more: object) -> Progress:
+def applied(workload: Workload, seconds: float, **more: Any) -> Progress:
     """A fix that was written some seconds ago to what the workload is now."""
     owner = policy()
     then = ago(seconds=seconds)
