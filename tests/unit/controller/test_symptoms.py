@@ -141,6 +141,19 @@ def test_trouble_of_the_newest_revision_alone_came_by_the_rollout() -> None:
     assert found.by_rollout
 
 
+def test_ready_pods_of_an_older_revision_prove_the_rollout_bad_however_long_ago_it_was() -> None:
+    sick = bad_rollout()
+    sick.pods[0]["metadata"]["creationTimestamp"] = objects.stamp(ago(hours=9))
+    assert symptoms(sick, NOW)[0].by_rollout
+
+
+def test_a_rollback_is_no_answer_to_trouble_that_did_not_come_by_a_rollout() -> None:
+    (found,) = of_status(pods.crashlooping())
+    useful, why = sensible(Action.ROLLBACK, found.type, found)
+    assert not useful
+    assert "newest revision" in why
+
+
 def test_trouble_of_the_only_revision_did_not_come_by_a_rollout() -> None:
     assert not of_status(pods.crashlooping())[0].by_rollout
 

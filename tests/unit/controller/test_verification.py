@@ -82,6 +82,7 @@ def test_a_container_that_died_just_now_is_not_flat() -> None:
     again = pods.pod(owner, statuses=[pods.running(restarts=1, last=last, started=ago(seconds=9))])
     found = judge(applied(objects.workload(cart, [again], [owner]), 100))
     assert findings(found)["RestartsFlat"] is False
+    assert found.recovered is None
 
 
 def test_a_change_that_is_gone_has_failed_at_once_and_says_who() -> None:
