@@ -1,8 +1,8 @@
 """From raw scores to votes and to confidence, in three separate steps.
 
 1. **p-value**: how often would normal data score as high? The bulk is ranked against held-back recent normal data, the
-   tail is a fitted exponential of the log-score. The reference follows the data slowly, and more slowly while the
-   detector itself alarms, so that an incident cannot soon teach it that incidents are normal.
+   tail is a fitted exponential of the log-score. The reference stands still: an incident cannot teach it that incidents
+   are normal. Only scores that stay high for hours move it, so that no alarm is stuck on for good.
 2. **vote**: the p-value passes a level in k of the last m rows, and holds until it is quiet again (hysteresis).
 3. **confidence**: a logistic curve from the evidence of the votes to the probability of a real anomaly, fitted on
    faults injected into held-back normal data (:mod:`selfheal.injection`), never on labels.
@@ -24,27 +24,35 @@ from selfheal.window import Floats
 Flags = npt.NDArray[np.bool_]
 
 _LN10 = math.log(10.0)
-MOST_SURPRISE = 12.0
-"""-log10(p) is cut here: nothing that was seen a few thousand times supports a smaller p."""
+_MIDDLE = 0.9  # quantile where the tail begins
+_FAR = 0.995
+_LEAST_TAIL = 0.02  # of the log-score: two per cent more is never a proof of anything
+MOST_SURPRISE = 15.0
+"""-log10(p) is cut here: 1 - p has no room for less in 64 bits."""
 
 
 @dataclass(frozen=True)
 class VoteSettings:
-    """How surprise becomes a vote.
+    """How surprise becomes a vote. One configuration for all data; none was chosen with labels of a series.
 
     Attributes:
-        level: p-value at which a row counts; 0.0005 is one false row in about a day and a half of minutes.
+        level: p-value at which a row counts.
         release: p-value above which a raised vote begins to fall.
         needed: Rows of the last ``among`` that must count.
         among: Length of the memory, in rows.
-        follow: Rows in which the reference can move by its own width; a day of minutes.
+        stuck: Seconds beyond ``level`` after which the new state is taken for normal and the reference begins to
+            follow. An incident of half a shift stays an incident; a new release must not alarm for good.
+        follow: Seconds in which a stuck reference moves by the width of its tail.
+        forget: Seconds in which it moves back by as much once scores are low again.
     """
 
-    level: float = 5e-4
-    release: float = 1e-2
+    level: float = 0.01
+    release: float = 0.02
     needed: int = 2
     among: int = 3
-    follow: float = 1440.0
+    stuck: float = 6 * 3600.0
+    follow: float = 1800.0
+    forget: float = 86_400.0
 
     def to_numbers(self) -> dict[str, float]:
         """For a manifest."""
@@ -81,51 +89,51 @@ class Reference:
     def learn(cls, scores: Floats) -> Reference:
         """From scores of held-back normal rows, shape [t]."""
         logs = _log(scores)
-        middle = float(np.quantile(logs, 0.9))
+        middle = float(np.quantile(logs, _MIDDLE))
         over = logs[logs > middle] - middle
         # The mean excess alone would trust a short sample; the far quantile keeps heavy tails honest.
-        far = float(np.quantile(logs, 0.995)) - middle
-        tail = max(float(over.mean()) if over.size else 0.0, far / math.log(20.0), 0.02)
-        return cls(middle, tail, np.quantile(logs, np.linspace(0, 0.9, 19)))
+        far = (float(np.quantile(logs, _FAR)) - middle) / math.log((1 - _MIDDLE) / (1 - _FAR))
+        tail = max(float(over.mean()) if over.size else 0.0, far, _LEAST_TAIL)
+        return cls(middle, tail, np.quantile(logs, np.linspace(0, _MIDDLE, 19)))
 
-    def surprise(self, scores: Floats, follow: float) -> Floats:
+    def surprise(self, scores: Floats, settings: VoteSettings, step: float) -> Floats:
         """-log10 of the p-value of each row, causal, shape [t].
 
         Args:
             scores: Raw scores, shape [t].
-            follow: Rows in which the reference can move by its own width.
+            settings: Level, and how the reference may move.
+            step: Seconds between rows.
         """
         logs = _log(scores)
-        shift = _follow(logs, self.middle, self.tail, follow)
-        over = (logs - shift - self.middle) / self.tail
-        rank = np.interp(logs - shift, self.body, np.linspace(0, 0.9, 19))
-        found: Floats = np.where(over > 0, 1.0 + over / _LN10, -np.log10(np.maximum(1 - rank, 0.1)))
+        logs = logs - self._shift(logs, settings, step)
+        over = (logs - self.middle) / self.tail
+        rank = np.interp(logs, self.body, np.linspace(0, _MIDDLE, len(self.body)))
+        beyond = -math.log10(1 - _MIDDLE) + over / _LN10
+        found: Floats = np.where(over > 0, beyond, -np.log10(np.maximum(1 - rank, 1 - _MIDDLE)))
         return np.clip(found, 0.0, MOST_SURPRISE)
+
+    def _shift(self, logs: Floats, settings: VoteSettings, step: float) -> Floats:
+        """How far the reference has moved before each row: not at all until scores have been high for too long."""
+        high = self.middle + self.tail * math.log((1 - _MIDDLE) / settings.level)
+        up, down = (self.tail * min(step / seconds, 1.0) for seconds in (settings.follow, settings.forget))
+        shift, stuck, limit = 0.0, 0.0, settings.stuck / step
+        found = np.zeros(len(logs))
+        if len(logs) <= limit:  # a request's window: nothing can be stuck that long
+            return found
+        for i, value in enumerate(logs):
+            found[i] = shift
+            if value > high + shift:
+                stuck += 1
+                shift += up if stuck > limit else 0.0
+            else:
+                # While following, the state is known to be new: it is forgotten more slowly than it was learned.
+                stuck = stuck - 0.2 if stuck > limit else max(stuck - 1, 0.0)
+                shift = max(shift - down, 0.0) if value < self.middle + shift else shift
+        return found
 
 
 def _log(scores: Floats) -> Floats:
     found: Floats = np.log(np.maximum(scores, 0.0) + 1e-3)
-    return found
-
-
-def _follow(logs: Floats, middle: float, width: float, rows: float) -> Floats:
-    """How far the 90 % quantile has moved before each row, by stochastic quantile tracking.
-
-    The step up is nine times the step down, so that the estimate rests where 90 % lie below. While a row is beyond all
-    doubt the step is a fifth.
-    """
-    step = 3.0 * width / max(rows, 1.0)
-    shift, found = 0.0, np.empty(len(logs))
-    doubt = middle + width * math.log(100.0)
-    for i, value in enumerate(logs):
-        found[i] = shift
-        if value > doubt + shift:
-            shift += 0.2 * step
-        elif value > middle + shift:
-            shift += 0.9 * step
-        else:
-            shift -= 0.1 * step
-            shift = max(shift, -width)
     return found
 
 

@@ -268,7 +268,7 @@ class Ensemble:
                 need, got = spell((model.warmup + 1) * self.step), spell(window.usable * self.step)
                 abstained[detector] = f"needs a window of {need}, has {got}"
             else:
-                surprise = references[detector].surprise(model.score(window), self.settings.follow)
+                surprise = references[detector].surprise(model.score(window), self.settings, self.step)
                 surprise[: model.warmup] = 0.0
                 found[detector] = surprise
         return found, abstained

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from selfheal.anomaly_type import anomaly_type
-from selfheal.detectors.base import CAP, Detector, Flags
+from selfheal.detectors.base import Detector, Flags, soften
 from selfheal.members import Pooled
 from selfheal.protocol import TopMetric
 from selfheal.window import Floats, MetricWindow
@@ -54,7 +54,7 @@ def explain(window: MetricWindow, voters: Sequence[Detector | Pooled], *, anomal
 def _evidence(window: MetricWindow, voters: Sequence[Detector | Pooled]) -> tuple[Floats, Floats]:
     """Share of the evidence and expected value of each metric, both of shape [m]."""
     deviations = np.array([np.abs(model.deviations(window)[-_NEWEST:]).max(axis=0) for model in voters])
-    weights = np.minimum(deviations, CAP) ** 2
+    weights = soften(deviations) ** 2
     weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
     shares = weights.mean(axis=0)
     # The voter that a metric surprised most says what it had expected.

@@ -18,9 +18,12 @@ from selfheal.window import Floats, MetricWindow, fill_gaps, increases, is_count
 
 Flags = npt.NDArray[np.bool_]
 
-CAP = 8.0
-"""Deviation of one metric, in units of its spread, beyond which more is not more wrong. Without a cap a metric that was
-constant in training decides alone."""
+KNEE = 4.0
+"""Deviation of one metric, in units of its spread, beyond which more counts by its logarithm only. Without a knee a
+metric that was constant in training decides alone; with a hard cap the worst hour looks like the first minute."""
+
+WILD = 50.0
+"""Scaled values and deviations are cut here."""
 
 
 @runtime_checkable
@@ -143,7 +146,7 @@ class Scaling:
         """Scaled values, shape [t, m], capped, gaps carried forward, metrics without data 0."""
         values = increases(window.values, self.counter.astype(bool))
         scaled = (fill_gaps(values, self.centre) - self.centre) / self.spread
-        result: Floats = np.clip(scaled, -CAP * 4, CAP * 4) * self.alive
+        result: Floats = np.clip(scaled, -WILD, WILD) * self.alive
         return result
 
     def invert(self, scaled: Floats) -> Floats:
@@ -156,8 +159,15 @@ class Scaling:
         return {"counter": self.counter, "centre": self.centre, "spread": self.spread, "alive": self.alive}
 
 
+def soften(deviations: Floats) -> Floats:
+    """Sizes of deviations, logarithmic beyond KNEE, of the same shape."""
+    size = np.abs(deviations)
+    result: Floats = np.where(size < KNEE, size, KNEE * (1 + np.log(np.maximum(size, KNEE) / KNEE)))
+    return result
+
+
 def combine(deviations: Floats, alive: Floats) -> Floats:
-    """From many metrics to one score: root mean square of the worst quarter (at least three), each capped.
+    """From many metrics to one score: root mean square of the worse half (at least three), each softened.
 
     Args:
         deviations: Shape [t, m], in units of each metric's spread.
@@ -166,10 +176,10 @@ def combine(deviations: Floats, alive: Floats) -> Floats:
     Returns:
         Shape [t].
     """
-    live = np.minimum(np.abs(deviations[:, alive.astype(bool)]), CAP) ** 2
+    live = soften(deviations[:, alive.astype(bool)]) ** 2
     if live.shape[1] == 0:
         return np.zeros(len(deviations))
-    top = min(live.shape[1], max(3, live.shape[1] // 4))
+    top = min(live.shape[1], max(3, live.shape[1] // 2))
     worst = np.partition(live, live.shape[1] - top, axis=1)[:, -top:]
     result: Floats = np.sqrt(worst.mean(axis=1))
     return result

@@ -20,11 +20,12 @@ from selfheal.detectors.base import (
     save_arrays,
     scaling_of,
     smooth,
+    soften,
 )
 from selfheal.window import Floats, MetricWindow
 
-_TREES = 64
-_SAMPLES = 128
+_TREES = 48
+_SAMPLES = 512
 _FIT_ROWS = 8_000
 _SHORT, _LONG = 3.0, 15.0  # samples: what is going on, and what was
 
@@ -101,14 +102,20 @@ class IsolationForestDetector:
 
 
 def _features(scaled: Floats, alive: Floats) -> Floats:
-    """Level, drift and unrest of each metric, and the size of the whole: shape [t, 3 m + 1], float32."""
-    live = np.clip(scaled[:, alive.astype(bool)], -8, 8)
+    """Level, drift and unrest of each metric, sizes of the whole and the three largest drifts, shape [t, 3 m + 6].
+
+    In float32 precision, as scikit-learn sees them, so that its thresholds fall between the same rows here.
+    """
+    live = scaled[:, alive.astype(bool)]
     if live.shape[1] == 0:
         return np.zeros((len(scaled), 1))
-    short, long = smooth(live, _SHORT), smooth(live, _LONG)
-    unrest = np.sqrt(smooth((live - short) ** 2, _SHORT))
-    size = np.sqrt((short**2).mean(axis=1, keepdims=True))
-    return np.hstack([short, short - long, unrest, size]).astype(np.float32).astype(float)
+    live = np.sign(live) * soften(live)
+    short = smooth(live, _SHORT)
+    drift, jump = short - smooth(live, _LONG), live - short
+    unrest = np.sqrt(smooth(jump**2, _SHORT))
+    sizes = [np.sqrt((part**2).mean(axis=1)) for part in (short, drift, jump)]
+    largest = -np.sort(-np.abs(drift), axis=1)[:, :3]
+    return np.hstack([short, drift, unrest, np.column_stack(sizes), largest]).astype(np.float32).astype(float)
 
 
 def _export(forest: Any) -> dict[str, Floats]:

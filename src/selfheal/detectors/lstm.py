@@ -26,7 +26,7 @@ class LstmDetector(ResidualDetector):
     name: ClassVar[str] = "lstm"
     need: ClassVar[int] = 200
     warmup: ClassVar[int] = _BURN_IN + _HORIZON
-    memory: ClassVar[float] = 8.0
+    memory: ClassVar[float] = 5.0
 
     def _learn(self, scaled: Floats, _window: MetricWindow, /) -> dict[str, Floats]:
         return _train(np.clip(scaled, -6, 6), self.seed)

@@ -18,6 +18,7 @@ from selfheal.window import DAY, Floats, MetricWindow, Times
 _SLOTS = 336  # half hours of a week
 _FIT_POINTS = 700  # what a fit looks at; a daily and a weekly shape need no more
 _MOST_FITS = 24  # metrics with the strongest rhythm; the rest has a level and no shape
+_HALFLIFE = 7 * DAY  # of the level: slow enough that an incident of a day still shows, fast enough for a new release
 _START = 10  # rows of a window that say where its level is today
 _WEEK = np.timedelta64(7 * 24 * 3600, "s")
 _MONDAY = np.datetime64("2024-01-01T00:00:00", "s")
@@ -28,7 +29,6 @@ class ProphetDetector(ResidualDetector):
 
     name: ClassVar[str] = "prophet"
     seasonal: ClassVar[bool] = True
-    memory: ClassVar[float] = 5.0
 
     def _needed(self, window: MetricWindow, /) -> int:
         return max(100, round(2 * DAY / window.step))
@@ -39,7 +39,7 @@ class ProphetDetector(ResidualDetector):
         table = np.repeat(scaled.mean(axis=0)[None, :], _SLOTS, axis=0)
         for column in chosen:
             table[:, column] = _fit_week(scaled[:, column], window)
-        return {"table": table.astype(np.float32), "halflife": np.array([DAY / window.step])}
+        return {"table": table.astype(np.float32), "halflife": np.array([_HALFLIFE / window.step])}
 
     def _forecast(self, scaled: Floats, window: MetricWindow, /) -> Floats:
         season = self._arrays["table"][_slot(window.times)].astype(float)

@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from selfheal.detectors.base import (
+    WILD,
     Flags,
     Scaling,
     check_names,
@@ -79,7 +80,7 @@ class ResidualDetector(ABC):
         """See :class:`selfheal.detectors.base.Detector`."""
         window = check_names(window, self.names)
         raw = self._residuals(window) / pick(self._arrays, "error")[0]
-        result: Floats = smooth(np.clip(raw, -16.0, 16.0), self.memory) * pick(self._arrays, "alive")[0]
+        result: Floats = smooth(np.clip(raw, -WILD, WILD), self.memory) * pick(self._arrays, "alive")[0]
         return result
 
     def score(self, window: MetricWindow) -> Floats:
