@@ -41,6 +41,8 @@ def test_a_limit_that_is_too_low_is_raised_until_nothing_is_killed(demo: Demo) -
     assert chapter.heal.remediations[0]["spec"]["anomaly"]["type"] == "OOMKilled"
     actions = [attempt["action"] for attempt in chapter.heal.remediations[0]["status"]["attempts"]]
     assert actions[-1] == "adjust-resources"
+    first = chapter.heal.remediations[0]["status"]["attempts"][0]["change"]["operations"][0]
+    assert (first["verb"], first["kind"]) == ("Resize", "Pod"), "in place before the template"
 
 
 def test_the_controller_may_not_do_what_it_does_not_need(controller: Product) -> None:
