@@ -38,7 +38,9 @@ def test_an_edit_sets_the_value_and_its_undo_restores_the_document(
         return
     made = edit(document, {path: value})
     after = jsonpatch.apply_patch(document, list(made.patch))
-    jsonpatch.apply_patch(after, [{"op": "test", "path": where, "value": what} for where, what in made.expected.items()])
+    jsonpatch.apply_patch(
+        after, [{"op": "test", "path": where, "value": what} for where, what in made.expected.items()]
+    )
     assert _pruned(jsonpatch.apply_patch(after, list(made.undo))) == _pruned(document)
 
 

@@ -157,7 +157,9 @@ def test_evict_finds_nothing_where_all_pods_are_leaving() -> None:
 
 def test_a_disruption_budget_holds_back_the_eviction_of_a_ready_pod() -> None:
     owner = replica_set(deployment())
-    refusal = _refusal(workload(deployment(), pods=[pod(owner, 1), pod(owner, 2)], disruption_budgets=(_budget(),)), **EVICT)
+    refusal = _refusal(
+        workload(deployment(), pods=[pod(owner, 1), pod(owner, 2)], disruption_budgets=(_budget(),)), **EVICT
+    )
     assert refusal.reason == "DisruptionBudget"
     assert "1 healthy, 2 wanted" in str(refusal)
 
