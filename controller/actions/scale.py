@@ -173,7 +173,8 @@ def _scale(workload: Workload, old: int, new: int, note: str) -> Change:
         resource_version=str(workload.resource["metadata"].get("resourceVersion", "")),
         patch=(*before, {"op": "replace" if old else "add", "path": path, "value": new}),
     )
-    back = ({"op": "test", "path": path, "value": new}, {"op": "replace", "path": path, "value": old})
+    restore = {"op": "replace", "path": path, "value": old} if old else {"op": "remove", "path": path}
+    back = ({"op": "test", "path": path, "value": new}, restore)
     owner = owner_of(workload.resource)
     if owner is not None:
         note = f"{note} The next `helm upgrade` of {owner.name} may set the replicas back.".strip()

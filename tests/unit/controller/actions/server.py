@@ -78,15 +78,18 @@ def _patched(found: Resource, operation: Operation) -> Resource:
 
 def stored(resource: Resource) -> Resource:
     """An object without what changes with every write, and without empty maps, which no server stores."""
-    found = _pruned(resource)
+    found = pruned(resource)
     found["metadata"].pop("resourceVersion", None)
     return found
 
 
-def _pruned(value: Any) -> Any:
+def pruned(value: Any) -> Any:
+    """A value without empty maps."""
+    if isinstance(value, list):
+        return [pruned(one) for one in value]
     if not isinstance(value, dict):
         return value
-    inner = {key: _pruned(one) for key, one in value.items()}
+    inner = {key: pruned(one) for key, one in value.items()}
     return {key: one for key, one in inner.items() if one != {}}
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from controller.model import Resource
 from controller.patching import edit, line, pointer, shown
-from tests.unit.controller.actions.server import _pruned
+from tests.unit.controller.actions.server import pruned
 
 KEYS = st.sampled_from(["a", "b", "a/b", "c~d", "metadata", ""])
 LEAVES = st.one_of(st.integers(), st.text(max_size=5), st.lists(st.integers(), max_size=2), st.booleans())
@@ -41,7 +41,7 @@ def test_an_edit_sets_the_value_and_its_undo_restores_the_document(
     jsonpatch.apply_patch(
         after, [{"op": "test", "path": where, "value": what} for where, what in made.expected.items()]
     )
-    assert _pruned(jsonpatch.apply_patch(after, list(made.undo))) == _pruned(document)
+    assert pruned(jsonpatch.apply_patch(after, list(made.undo))) == pruned(document)
 
 
 def test_pointers_escape_slashes_and_tildes() -> None:

@@ -29,7 +29,7 @@ from tests.unit.controller.objects import (
 from tests.unit.controller.pods import crashlooping, pod, running
 
 PLANNER = ACTIONS[Action.RESTART]
-EVICT = {"restart": {"strategy": "Evict"}}
+EVICT: dict[str, Any] = {"restart": {"strategy": "Evict"}}
 
 
 def _refusal(*args: Any, **more: Any) -> Refused:
