@@ -55,13 +55,14 @@ def remediation_status_after(
         change: After Propose: the plan, tried dry.
         dry_run: After Propose: what the API server said.
         error: What the planner, the dry run or the write raised: ``Refused`` and other ``PermanentError`` end the
-            attempt, ``Conflict`` has it planned anew, any other ``TemporaryError`` has the step tried again.
+            attempt, a ``Conflict`` of a write has it planned anew, any other ``TemporaryError`` has the step tried again
+            (also a ``Conflict`` of a dry run: nothing was planned yet that could be wrong).
 
     Returns:
         The status to store; equal to the stored one when nothing is new (then no write is needed).
     """
     status = with_seen(progress)
-    if isinstance(error, TemporaryError) and not isinstance(error, Conflict):
+    if isinstance(error, TemporaryError) and (isinstance(step, Propose) or not isinstance(error, Conflict)):
         return _with(status, message=str(error), next_step_time=progress.now + AGAIN)
     match step:
         case Wait():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from controller.model import Apply, Conclude, Finish, Progress, Propose, Step, Undo, Wait, Workload
 from controller.reconcile import advance
-from selfheal.errors import Conflict, Forbidden, Refused, SelfhealError, Unavailable
+from selfheal.errors import Conflict, Forbidden, Refused, SelfhealError, TemporaryError, Unavailable
 from selfheal.policy import HealingConfig, Policy
 from selfheal.remediation import Approval, AttemptResult, Outcome, Source
 from tests.unit.controller.objects import NOW
@@ -202,11 +202,13 @@ def test_whatever_happens_it_ends_and_nothing_is_written_without_a_stored_plan(
     data: st.DataObject, retries: int, escalation: list[str]
 ) -> None:
     owner = policy(maxRetries=retries, escalation=escalation, undoOnFailure=data.draw(st.booleans()))
-    state, writes, visible = begin(owner), 0, False
+    state, writes, visible, patience = begin(owner), 0, False, 9
     for _ in range(200):
         step = advance(state)
         attempts = state.remediation.status.attempts
         error = data.draw(st.sampled_from(ERRORS)) if isinstance(step, Propose | Apply | Undo) else None
+        patience -= isinstance(error, TemporaryError)  # a server that is away for ever lets nothing end
+        error = None if isinstance(error, TemporaryError) and patience < 0 else error
         mark = f"rem-1/{len(attempts)}"
         if isinstance(step, Apply):
             assert attempts[-1].result is AttemptResult.PLANNED

@@ -1,8 +1,10 @@
 """What is stored after a step, and what a policy says about itself."""
 
+import pytest
+
 from controller.model import Apply, Finish, Propose, Wait
 from controller.status import cleared, policy_status
-from selfheal.errors import Forbidden, Refused, Unavailable
+from selfheal.errors import Conflict, Forbidden, Refused, SelfhealError, Unavailable
 from selfheal.policy import Action
 from selfheal.remediation import AttemptResult, Outcome, PolicyConditionType
 from tests.unit.controller.objects import NOW
@@ -23,8 +25,9 @@ def test_a_refused_plan_keeps_its_reason() -> None:
     assert (attempt.result, attempt.reason, attempt.message) == (AttemptResult.REFUSED, "OnlyOneRevision", "no older")
 
 
-def test_a_server_that_does_not_answer_changes_nothing_but_when_to_try_again() -> None:
-    found = after(FRESH, Propose(Action.ROLLBACK), error=Unavailable("no answer")).status
+@pytest.mark.parametrize("error", [Unavailable("no answer"), Conflict("somebody else wrote first")])
+def test_a_plan_that_could_not_be_tried_changes_nothing_but_when_to_try_again(error: SelfhealError) -> None:
+    found = after(FRESH, Propose(Action.ROLLBACK), error=error).status
     assert found.attempts == ()
     assert found.next_step_time is not None
     assert found.next_step_time > NOW
