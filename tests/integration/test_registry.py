@@ -15,14 +15,16 @@ import numpy as np
 import pytest
 from mlflow.entities.model_registry import ModelVersion
 
+from selfheal import training
 from selfheal.detectors import DETECTORS
 from selfheal.ensemble import Ensemble, split
-from selfheal.errors import BadModel, Conflict, NoData, WrongUse
+from selfheal.errors import BadModel, Conflict, NoData, Unavailable, WrongUse
 from selfheal.evaluation import describe, evaluate
 from selfheal.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, member_name
 from selfheal.report import Report
-from selfheal.training import decide, promote_when_accepted
+from selfheal.training import decide, promote_when_accepted, smoke
 from selfheal.window import MetricWindow, grid, save_windows
+from tests.support.prometheus import free_port
 
 pytestmark = pytest.mark.integration
 
@@ -53,8 +55,8 @@ class Trained:
 def trained() -> Trained:
     windows = [normal("shop/Deployment/cart", 1), normal("shop/Deployment/web", 2)]
     ensemble = Ensemble.fit(windows)
-    training, held_back = split(windows)
-    return Trained(ensemble, evaluate(ensemble, held_back, training=describe(training)), held_back)
+    older, held_back = split(windows)
+    return Trained(ensemble, evaluate(ensemble, held_back, training=describe(older)), held_back)
 
 
 @pytest.fixture(scope="module")
@@ -264,3 +266,39 @@ def test_a_uri_that_is_none_is_refused_with_an_example(registry: Registry) -> No
         registry.resolve("runs:/abc/model")
     with pytest.raises(WrongUse, match="sqlite:"):
         Registry("mlruns")
+
+
+@pytest.fixture
+def windows(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("windows")
+    save_windows(folder, trained.held_back)
+    return folder
+
+
+def test_the_smoke_test_fails_when_nothing_is_in_service(registry: Registry, windows: Path) -> None:
+    with pytest.raises(NoData, match="no version of selfheal-ensemble is in service"):
+        smoke(registry.tracking_uri, "", "", windows)
+
+
+def test_the_smoke_test_asks_the_real_endpoint_and_refuses_another_version(
+    registry: Registry, trained: Trained, windows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = register(registry, trained), register(registry, trained)
+    registry.promote(first)
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    command = [sys.executable, "-m", "serving", "--model-uri", f"models:/{NAME}@{CHAMPION}", "--port", str(port)]
+    command += ["--tracking-uri", registry.tracking_uri]
+    env = os.environ | {"PYTHONPATH": f"{SOURCE}:{SOURCE.parent}"}
+    with (tmp_path / "serving.log").open("wb") as log:
+        server = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+    try:
+        monkeypatch.setattr(training, "ENDPOINT_PATIENCE", 90.0)
+        assert f"version {first} from {url} answers" in smoke(registry.tracking_uri, url, first, windows)
+        monkeypatch.setattr(training, "ENDPOINT_PATIENCE", 0.0)
+        with pytest.raises(Unavailable, match=f"answers with version {first}, expected {second}"):
+            smoke(registry.tracking_uri, url, second, windows)
+    finally:
+        server.terminate()
+        server.wait(20)
+    with pytest.raises(Unavailable, match="does not answer"):
+        smoke(registry.tracking_uri, url, first, windows)
