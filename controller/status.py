@@ -54,8 +54,8 @@ def remediation_status_after(
         step: As ``advance`` returned it.
         change: After Propose: the plan, tried dry.
         dry_run: After Propose: what the API server said.
-        error: What the planner, the dry run or the write raised: ``Refused`` and other ``PermanentError`` end the
-            attempt, a ``Conflict`` of a write has it planned anew, any other ``TemporaryError`` has the step tried again
+        error: What the planner, the dry run or the write raised. ``Refused`` and other ``PermanentError`` end the
+            attempt, a ``Conflict`` of a write has it planned anew, other ``TemporaryError`` have the step tried again
             (also a ``Conflict`` of a dry run: nothing was planned yet that could be wrong).
 
     Returns:
