@@ -66,8 +66,9 @@ def _exhausted(situation: Situation, policy: Policy, symptom: Symptom | None) ->
     last, most = past[-1], max(policy.spec.max_retries, 1)
     if may_repeat(last, policy) and len(past) < most:
         return None
+    tried = last.status.outcome in (Outcome.FAILED, Outcome.INCONCLUSIVE, Outcome.ERROR)
     return Refused(
-        "RetriesExhausted",
+        "RetriesExhausted" if tried else "AlreadyHandled",
         f"remediation {last.name} of this incident ended with {last.status.outcome or 'no outcome'} "
         f"({last.status.reason or 'no reason'}): nothing more until the incident clears or the policy is edited",
     )
