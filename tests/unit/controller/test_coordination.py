@@ -32,7 +32,7 @@ CASES: list[tuple[str, Situation]] = [
     ("OutsideWindow", situation(SICK, policy(windows=[{"start": "01:00", "end": "02:00"}]))),
     ("Cooldown", situation(SICK, policy(), history=closed(1, Outcome.SUCCESSFUL))),
     ("RetriesExhausted", situation(SICK, policy(), history=closed(1, Outcome.FAILED))),
-    ("AlreadyHandled", situation(SICK, policy(), history=closed(9, Outcome.OBSERVED))),
+    ("AlreadyHandled", situation(SICK, policy(), history=closed(1, Outcome.OBSERVED))),
     ("Storm", situation(SICK, policy(), unhealthy_percent=41.0, unhealthy=200)),
     ("Storm", situation(SICK, policy(), last_storm=ago(minutes=9))),
     ("BudgetExhausted", situation(SICK, policy(), config=HealingConfig(budget=Budget(max_concurrent=0)))),
