@@ -68,7 +68,7 @@ def traffic(times: Floats) -> Floats:
     """Share of the peak traffic at moments (seconds since 1970), as ``shape`` in bench/shop/main.go has it."""
     hour = (times / 3600) % 24
     weekday = (times // 86400 + 3) % 7  # 1970 began on a Thursday; 0 is Monday
-    return (0.55 - 0.45 * np.cos(2 * math.pi * (hour - 2) / 24)) * np.where(weekday >= 5, 0.7, 1.0)
+    return (0.55 - 0.45 * np.cos(2 * math.pi * (hour - 2) / 24)) * np.where(weekday >= 5, 0.9, 1.0)
 
 
 @dataclass(frozen=True)
@@ -175,11 +175,11 @@ def _memory(rng: np.random.Generator, level: Level, load: Floats, step: int) -> 
     """Bytes: a level reached within minutes, a little that follows the traffic, drift, a small saw-tooth."""
     ages = np.arange(len(load)) * float(step)
     # A Go program's own few megabytes come and go whatever the size of the service.
-    level_of_life = level.working_set * (1 + rng.normal(0, 0.005)) + rng.normal(0, 0.3e6)
-    settling = -rng.uniform(0.3e6, 2.5e6) * np.exp(-ages / 180)
+    level_of_life = level.working_set * (1 + rng.uniform(-0.003, 0.003)) + rng.uniform(-0.1e6, 0.1e6)
+    settling = -rng.uniform(0.1e6, 0.9e6) * np.exp(-ages / 180)
     drift = level.working_set * _wander(rng, len(load), hold=3600 // step, spread=0.003)
     sawtooth = level.working_set * 0.008 * (ages / rng.uniform(400, 1200) % 1)
-    noise = rng.normal(0, 0.008 * level.working_set + 0.25e6, len(load))
+    noise = rng.normal(0, 0.01 * level.working_set + 0.25e6, len(load))
     result: Floats = level_of_life + settling + drift + sawtooth + noise + 0.004 * level.working_set * (load - 0.5)
     return result
 

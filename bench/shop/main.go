@@ -111,7 +111,7 @@ func shape(at time.Time) float64 {
 	hour := float64(at.UTC().Hour()) + float64(at.UTC().Minute())/60
 	day := 0.55 - 0.45*math.Cos(2*math.Pi*(hour-2)/24)
 	if weekday := at.UTC().Weekday(); weekday == time.Saturday || weekday == time.Sunday {
-		day *= 0.7
+		day *= 0.9
 	}
 	return day
 }

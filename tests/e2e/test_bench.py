@@ -49,7 +49,7 @@ def state(client: Client, name: str) -> dict[str, Any]:
 
 
 def test_a_pod_finds_a_service_by_its_name_and_reaches_it_through_its_cluster_address(shop: Product) -> None:
-    words = ("exec", "-n", "shop", "deploy/cart", "--", "wget", "-qO-", "-T", "5", "http://orders.shop.svc:8080/")
+    words = ("exec", "-n", "shop", "deploy/cart", "--", "wget", "-qO-", "-T", "5", "http://orders.shop.svc.cluster.local:8080/")
     assert until(lambda: shop.cluster.plane.kubectl_ok(*words))
     assert shop.cluster.kubectl(*words).strip() == "orders"
 

@@ -75,4 +75,4 @@ def test_traffic_has_the_shape_of_the_real_customers() -> None:
     assert "0.55 - 0.45*math.Cos(2*math.Pi*(hour-2)/24)" in source
     monday = 1_795_392_000.0  # 2026-11-23T00:00:00Z
     at = traffic(np.array([monday + 14 * 3600, monday + 2 * 3600, monday - 86400 + 14 * 3600]))
-    assert at == pytest.approx([1.0, 0.1, 0.7])
+    assert at == pytest.approx([1.0, 0.1, 0.9])
