@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,7 +78,8 @@ def namespace(node: NodeCluster) -> Iterator[str]:
     """A namespace for one test."""
     meta = {"name": NAMESPACE}
     node.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
-    node.plane.kubectl("wait", "--for=jsonpath={.metadata.name}=default", "-n", NAMESPACE, "serviceaccount/default")
+    while not node.plane.kubectl_ok("get", "serviceaccount", "default", "-n", NAMESPACE):
+        time.sleep(0.2)  # pods are refused until the controller manager has made it
     try:
         yield NAMESPACE
     finally:
