@@ -6,6 +6,7 @@ import base64
 import ssl
 import tempfile
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import httpx
@@ -37,6 +38,18 @@ class Client:
         user = _named(document["users"], context["user"])["user"]
         headers = {"Authorization": f"Bearer {user['token']}"} if "token" in user else {}
         self._http = httpx.Client(base_url=cluster["server"], verify=_trust(cluster, user), headers=headers, timeout=10)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._http.close()
 
     def get(self, path: str, **query: str) -> Resource:
         """One object or one list; empty when there is none.

@@ -127,7 +127,8 @@ class Product:
 
     def shop_born(self) -> float:
         """When the oldest pod of the shop was made, in seconds since 1970."""
-        pods = Client(self.cluster.kubeconfig).items("/api/v1/namespaces/shop/pods")
+        with Client(self.cluster.kubeconfig) as client:
+            pods = client.items("/api/v1/namespaces/shop/pods")
         stamps = [datetime.fromisoformat(pod["metadata"]["creationTimestamp"]).timestamp() for pod in pods]
         return min(stamps, default=time.time())
 

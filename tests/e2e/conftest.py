@@ -68,9 +68,10 @@ def controller(shop: Product) -> Iterator[Product]:
 
 
 @pytest.fixture
-def client(node: NodeCluster) -> Client:
+def client(node: NodeCluster) -> Iterator[Client]:
     """The cluster's administrator, to look from outside."""
-    return Client(node.kubeconfig)
+    with Client(node.kubeconfig) as found:
+        yield found
 
 
 @pytest.fixture

@@ -21,7 +21,9 @@ BY_NAME = {fault.name: fault for fault in FAULTS}
 @pytest.fixture
 def demo(controller: Product) -> Iterator[Demo]:
     with Path(os.devnull).open("w") as nowhere:
-        yield Demo(controller, Console(file=nowhere))
+        found = Demo(controller, Console(file=nowhere))
+        yield found
+        found.client.close()
 
 
 def test_a_bad_rollout_is_rolled_back_to_the_revision_that_was_well(demo: Demo) -> None:
