@@ -52,11 +52,15 @@ def test_a_pod_finds_a_service_by_its_name_and_reaches_it_through_its_cluster_ad
     shop: Product, client: Client
 ) -> None:
     address = client.get("/api/v1/namespaces/shop/services/orders")["spec"]["clusterIP"]
-    inside = ("exec", "-n", "shop", "deploy/catalogue", "--")
-    # Two steps: the static busybox cannot look up names by itself when it fetches, it crashes now and then.
-    found = shop.cluster.kubectl(*inside, "nslookup", "-type=a", "orders.shop.svc.cluster.local")
-    assert address in found
-    assert shop.cluster.kubectl(*inside, "wget", "-qO-", "-T", "5", f"http://{address}:8080/").strip() == "orders"
+    looked_up = shop.cluster.kubectl(
+        "exec", "-n", "shop", "deploy/cart", "--", "nslookup", "-type=a", "orders.shop.svc.cluster.local"
+    )
+    assert address in looked_up
+    # The cart answers 200 only when it reached http://orders:8080 itself.
+    pods = client.items("/api/v1/namespaces/shop/pods", labelSelector="app.kubernetes.io/name=cart")
+    cart = pods[0]["metadata"]["name"]
+    asked = shop.cluster.kubectl("get", "--raw", f"/api/v1/namespaces/shop/pods/{cart}:8080/proxy/")
+    assert asked.strip() == "cart"
 
 
 def test_starting_it_twice_leaves_every_process_as_it_is(node: NodeCluster) -> None:
