@@ -5,7 +5,7 @@ taken inside its task: kfp's local runner executes ``dsl.ParallelFor`` only afte
 nothing can follow it, and cannot evaluate the condition of ``dsl.If`` (docs/pipeline.md).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kfp import dsl, kubernetes
 from kfp.dsl import PipelineTask
@@ -82,57 +82,32 @@ def _steps(
     """
     source = {"prometheus_url": prometheus_url, "token_file": token_file, "ca_file": ca_file, "end": end}
     probed = _fresh(_asks_prometheus(probe(**source)))
-    collected = collect(**source, namespaces=namespaces, history_hours=history_hours, step_seconds=step_seconds).after(
-        probed
-    )
+    span = {"history_hours": history_hours, "step_seconds": step_seconds}
+    collected = collect(**source, **span, namespaces=namespaces).after(probed)
     _sized(_fresh(_asks_prometheus(collected)), memory="2Gi")
     parts = _sized(split(windows=collected.outputs["windows"]))
-    trained = {
-        detector: _sized(train(detector=detector, seed=seed, training=parts.outputs["training"]), cpu="1", memory="4Gi")
-        for detector in DETECTORS
-    }
-    for detector, task in trained.items():
-        task.set_display_name(f"train-{detector.replace('_', '-')}")
-    models = {detector: task.outputs["model"] for detector, task in trained.items()}
+    held_back, models = parts.outputs["held_back"], _trained(parts, seed)
     calibrated = _sized(calibrate(**models, seed=seed, calibration=parts.outputs["calibration"]), memory="2Gi")
-    judged = evaluate(
-        ensemble=calibrated.outputs["ensemble"],
-        training=parts.outputs["training"],
-        held_back=parts.outputs["held_back"],
-        seed=seed,
-    )
-    _sized(judged, memory="2Gi")
-    registered = register(
-        tracking_uri=tracking_uri,
-        git_sha=git_sha,
-        pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-        ensemble=calibrated.outputs["ensemble"],
-        held_back=parts.outputs["held_back"],
-        report=judged.outputs["report"],
-    )
-    _fresh(_asks_mlflow(registered))
-    verdict = compare(
-        tracking_uri=tracking_uri,
-        version=registered.output,
-        seed=seed,
-        held_back=parts.outputs["held_back"],
-        report=judged.outputs["report"],
-    )
-    _fresh(_asks_mlflow(verdict))
-    promoted = promote(
-        tracking_uri=tracking_uri,
-        version=registered.output,
-        verdict=verdict.output,
-    )
-    _fresh(_asks_mlflow(promoted))
-    tested = smoke_test(
-        tracking_uri=tracking_uri,
-        endpoint_url=endpoint_url,
-        in_service=promoted.output,
-        held_back=parts.outputs["held_back"],
-    )
-    _fresh(_asks_mlflow(tested))
+    model = calibrated.outputs["ensemble"]
+    judged = evaluate(ensemble=model, training=parts.outputs["training"], held_back=held_back, seed=seed)
+    found = {"held_back": held_back, "report": _sized(judged, memory="2Gi").outputs["report"]}
+    origin = {"git_sha": git_sha, "pipeline_run": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
+    registered = _fresh(_asks_mlflow(register(tracking_uri=tracking_uri, **origin, ensemble=model, **found)))
+    given = {"tracking_uri": tracking_uri, "version": registered.output}
+    verdict = _fresh(_asks_mlflow(compare(**given, seed=seed, **found)))
+    promoted = _fresh(_asks_mlflow(promote(**given, verdict=verdict.output)))
+    target = {"tracking_uri": tracking_uri, "endpoint_url": endpoint_url, "in_service": promoted.output}
+    tested = _fresh(_asks_mlflow(smoke_test(**target, held_back=held_back)))
     return Outcome(registered.output, verdict.output, promoted.output, tested.output)
+
+
+def _trained(parts: PipelineTask, seed: int) -> dict[str, Any]:
+    """One task a detector; their models, by detector."""
+    models = {}
+    for detector in DETECTORS:
+        task = _sized(train(detector=detector, seed=seed, training=parts.outputs["training"]), cpu="1", memory="4Gi")
+        models[detector] = task.set_display_name(f"train-{detector.replace('_', '-')}").outputs["model"]
+    return models
 
 
 def _sized(task: PipelineTask, cpu: str = "500m", memory: str = "1Gi") -> PipelineTask:
