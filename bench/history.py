@@ -61,6 +61,7 @@ LEVELS: Mapping[str, Level] = {
     "orders": Level(61.0e6, 60.2e6, 0.0075, 384 * _MIB, claim="orders"),
     "customers": Level(28.6e6, 27.8e6, 0.0060, 64 * _MIB),
 }
+_NOT_READY = 3.0  # seconds from a pod's start to its first good probe, measured on the shop
 _IDLE = 0.0006  # cores of a pod that only answers probes
 
 
@@ -130,7 +131,7 @@ def _series(times: Floats, step: int, seed: int, levels: Mapping[str, Level]) ->
         for life in lives:
             for pod in life.pods:
                 yield from _pod(rng, life, pod, level, crowd, step)
-        yield from _deployment(name, level, lives, len(times), step)
+        yield from _deployment(rng, name, level, lives, len(times), step)
 
 
 def _lives(rng: np.random.Generator, name: str, replicas: int, times: Floats, step: int) -> Iterator[Life]:
@@ -195,11 +196,14 @@ def _wander(rng: np.random.Generator, count: int, hold: int, spread: float) -> F
     return out
 
 
-def _deployment(name: str, level: Level, lives: list[Life], count: int, step: int) -> Iterator[Series]:
+def _deployment(
+    rng: np.random.Generator, name: str, level: Level, lives: list[Life], count: int, step: int
+) -> Iterator[Series]:
     rows = np.arange(count)
     unavailable = np.zeros(count)
     for life in lives[1:]:
-        unavailable[life.first : life.first + max(1, 10 // step)] = 1.0  # a rollout's new pod is not ready at once
+        # A rollout's new pod is ready after some three seconds: most grids do not see that it was not.
+        unavailable[life.first] = float(rng.random() < _NOT_READY / step)
     labels = f'namespace="{NAMESPACE}",deployment="{name}"'
     yield "kube_deployment_status_replicas_unavailable", labels, rows, unavailable
     for life in lives:

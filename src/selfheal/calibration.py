@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ Flags = npt.NDArray[np.bool_]
 _LN10 = math.log(10.0)
 _MIDDLE = 0.9  # quantile where the tail begins
 _FAR = 0.995
+_LEAST_MEMORY = 60.0  # seconds that persistence looks back
 _LEAST_TAIL = 0.02  # of the log-score: two per cent more is never a proof of anything
 MOST_SURPRISE = 15.0
 """-log10(p) is cut here: 1 - p has no room for less in 64 bits."""
@@ -53,6 +54,16 @@ class VoteSettings:
     stuck: float = 6 * 3600.0
     follow: float = 1800.0
     forget: float = 86_400.0
+
+    @classmethod
+    def for_step(cls, step: float) -> Self:
+        """Persistence that spans at least a minute: rows that come faster must not cry wolf more often a day.
+
+        Args:
+            step: Seconds between rows.
+        """
+        among = max(cls.among, math.ceil(_LEAST_MEMORY / step))
+        return cls(needed=math.ceil(among * cls.needed / cls.among), among=among)
 
     def to_numbers(self) -> dict[str, float]:
         """For a manifest."""

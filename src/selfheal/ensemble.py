@@ -142,7 +142,7 @@ class Ensemble:
             members={member.detector: member for member in members},
             references=references,
             confidence=Confidence.default(),
-            settings=VoteSettings(),
+            settings=VoteSettings.for_step(members[0].step),
         )
         return replace(found, confidence=_learn_confidence(found, windows, seed))
 
