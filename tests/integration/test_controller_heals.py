@@ -11,7 +11,6 @@ import pytest
 from bench.cluster import ApiCluster
 from tests.integration.conftest import wait_until
 from tests.support.controller import Controller, Shop, running
-from tests.support.listener import listening
 
 
 @pytest.fixture(scope="module")
@@ -138,21 +137,3 @@ def test_approve_waits_for_a_person_and_goes_on_with_the_approval(shop: Shop) ->
     shop.cluster.apply(kind | {"metadata": meta, "spec": spec})
     wait_until(lambda: shop.outcomes() == ["Successful"], "the outcome")
     assert "Approved" in true_conditions(shop.get("remediation", name))
-
-
-def test_every_step_is_a_json_line_and_reaches_slack_and_the_webhook(shop: Shop, account: Path, tmp_path: Path) -> None:
-    shop.opt_in()
-    shop.policy(name="healing", anomalyType="ImagePullBackOff")
-    with listening() as slack, listening() as webhook:
-        (tmp_path / "url").write_text(slack.url)
-        env = {"SELFHEAL_SLACK_WEBHOOK_FILE": str(tmp_path / "url"), "SELFHEAL_WEBHOOK_URL": webhook.url}
-        with running(account, tmp_path / "log", env) as own:
-            record = break_and_wait(shop, "image")
-            wait_until(lambda: "Completed" in {body["step"] for body in webhook.bodies}, "the last notice")
-            wait_until(lambda: len(slack.bodies) == len(webhook.bodies), "Slack to hear the same")
-            assert own.stop() == 0
-    uid = record["metadata"]["uid"]
-    assert {body["uid"] for body in webhook.bodies} == {uid}
-    assert webhook.bodies[0]["step"] == "Opened"
-    assert len({body["step"] for body in webhook.bodies}) == len(webhook.bodies)
-    assert {line["step"] for line in own.lines() if line.get("uid") == uid} >= {"Opened", "Applied-1", "Completed"}
