@@ -129,7 +129,10 @@ class Healer:
             self._teller.refused(workload, decision)
         elif not found:
             self._teller.cleared(workload)
-        return self._settings.resync_seconds if found or decision.refused else None
+        if found or decision.refused:
+            return self._settings.resync_seconds
+        # Some facts count only after a while, which no event announces.
+        return self._settings.recheck_seconds if key in self._world.suspects() else None
 
     def _situation(
         self, workload: Workload, found: tuple[Symptom, ...], verdict: Verdict | None, now: datetime

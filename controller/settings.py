@@ -98,6 +98,10 @@ class Settings(BaseModel):
         default=10.0,
         description="Seconds one call to the API server may take: bounded waits, never a hang.",
     )
+    recheck_seconds: Seconds = Field(
+        default=3.0,
+        description="Seconds after which a workload that looks sick, but shows no symptom yet, is looked at again.",
+    )
     resync_seconds: Seconds = Field(
         default=15.0,
         description="Seconds after which a workload that is still sick is looked at again without any event.",

@@ -1,7 +1,6 @@
 import argparse
 
 from fastapi import FastAPI
-
 from kserve.model import Model
 from kserve.model_repository import ModelRepository
 from kserve.protocol.dataplane import DataPlane

@@ -43,17 +43,17 @@ def approval(approver: str) -> str:
 
 def test_who_decides_must_be_who_is_named(api_cluster: ApiCluster, namespace: str) -> None:
     assert refusal(api_cluster, namespace, approval("admin")) == ""
-    told = refusal(api_cluster, namespace, approval("alice"))
+    told = refusal(api_cluster, namespace, approval("on-call"))
     assert "spec.approver must be the user who decides; write approver: admin" in told
 
 
 def test_a_person_with_the_right_decides_in_her_own_name_only(api_cluster: ApiCluster, namespace: str) -> None:
     api_cluster.kubectl(
-        "create", "rolebinding", "approvers", "-n", namespace, "--clusterrole=selfheal-approve", "--user=alice"
+        "create", "rolebinding", "approvers", "-n", namespace, "--clusterrole=selfheal-approve", "--user=on-call"
     )
-    wait_until(lambda: not refusal(api_cluster, namespace, approval("alice"), "--as=alice"), "alice may approve")
-    assert "write approver: alice" in refusal(api_cluster, namespace, approval("bob"), "--as=alice")
-    assert "cannot create" in refusal(api_cluster, namespace, approval("bob"), "--as=bob")
+    wait_until(lambda: not refusal(api_cluster, namespace, approval("on-call"), "--as=on-call"), "on-call may approve")
+    assert "write approver: on-call" in refusal(api_cluster, namespace, approval("somebody-else"), "--as=on-call")
+    assert "cannot create" in refusal(api_cluster, namespace, approval("somebody-else"), "--as=somebody-else")
 
 
 def test_the_controller_never_approves(api_cluster: ApiCluster, namespace: str) -> None:

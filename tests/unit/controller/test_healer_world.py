@@ -36,7 +36,7 @@ def remediation(version: int = 1, *, complete: bool = False, name: str = "rem-1"
 
 
 def approval(uid: str, decision: str, name: str = "rem-1") -> dict[str, Any]:
-    spec = {"remediationName": name, "decision": decision, "approver": "anna"}
+    spec = {"remediationName": name, "decision": decision, "approver": "on-call"}
     return {"metadata": {"name": uid, "namespace": objects.NAMESPACE, "uid": uid}, "spec": spec}
 
 

@@ -132,8 +132,11 @@ def test_the_model_says_what_windows_it_takes_and_is_asked_once_in_a_while() -> 
 
 def test_after_a_400_the_model_is_asked_again_what_it_takes() -> None:
     answers = [metadata(metrics=list(NAMES)), lambda _: httpx.Response(400), metadata(metrics=["pod_cpu_usage"])]
-    queue = iter(answers)
-    endpoint = Endpoint(lambda request: next(queue)(request))
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return answers.pop(0)(request)
+
+    endpoint = Endpoint(answer)
     endpoint.client.wants()
     with pytest.raises(BadRequest):
         endpoint.client.predict([instance()])

@@ -72,13 +72,14 @@ def _patched(found: Resource, operation: Operation) -> Resource:
         return patched
     # The Scale object leaves out replicas where they are zero.
     replicas = found["spec"]["replicas"]
-    scale = jsonpatch.apply_patch({"spec": {"replicas": replicas} if replicas else {}}, patch)
-    return found | {"spec": found["spec"] | {"replicas": scale["spec"].get("replicas", 0)}}
+    scale: Resource = jsonpatch.apply_patch({"spec": {"replicas": replicas} if replicas else {}}, patch)
+    scaled: Resource = found | {"spec": found["spec"] | {"replicas": scale["spec"].get("replicas", 0)}}
+    return scaled
 
 
 def stored(resource: Resource) -> Resource:
     """An object without what changes with every write, and without empty maps, which no server stores."""
-    found = pruned(resource)
+    found: Resource = pruned(resource)
     found["metadata"].pop("resourceVersion", None)
     return found
 
