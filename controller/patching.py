@@ -81,7 +81,7 @@ def edit(document: Resource, values: Mapping[Path, Any], unchanged: Iterable[Pat
     for path, value in values.items():
         old = look(after, path)
         expected[pointer(path)] = value
-        if old == value:
+        if _same(old, value):
             continue
         patch += _parents(after, path) if old is MISSING else [_step("test", path, old)]
         patch.append(_step("add" if old is MISSING else "replace", path, value))
@@ -89,6 +89,11 @@ def edit(document: Resource, values: Mapping[Path, Any], unchanged: Iterable[Pat
         restores.append(_step("remove", path) if old is MISSING else _step("replace", path, old))
         look(after, path[:-1])[path[-1]] = copy.deepcopy(value)
     return Edit(tuple(patch), (*ours, *restores[::-1]), expected)
+
+
+def _same(old: Any, value: Any) -> bool:
+    """Whether two values are one in JSON, where false is not 0 as it is in Python."""
+    return old is not MISSING and json.dumps(old, sort_keys=True) == json.dumps(value, sort_keys=True)
 
 
 def _parents(after: Resource, path: Path) -> list[dict[str, Any]]:

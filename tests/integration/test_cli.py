@@ -82,7 +82,7 @@ def test_a_namespace_that_does_not_exist_is_wrong_use(api_cluster: ApiCluster) -
 
 
 def test_a_binding_of_our_name_to_another_role_is_not_touched(api_cluster: ApiCluster, namespace: str) -> None:
-    api_cluster.kubectl("create", "rolebinding", "selfheal-healer", "--clusterrole=view", "--user=stranger", "-n", namespace)
+    api_cluster.kubectl("create", "rolebinding", "selfheal-healer", "--clusterrole=view", "--user=me", "-n", namespace)
     found = selfheal(api_cluster, "enable", namespace)
     assert found.returncode == 1
     assert "binds ClusterRole view, not ours" in found.stderr
