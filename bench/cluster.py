@@ -78,6 +78,7 @@ class ApiCluster(Cluster):
                 f"--kubeconfig={plane.state.kubeconfig}",
                 f"--config={SOURCE / 'kwok.yaml'}",
                 "--manage-all-nodes=true",
+                "--node-lease-duration-seconds=40",  # heartbeats: else nodes, and pods with them, turn NotReady
                 f"--server-address=127.0.0.1:{plane.addresses.simulator}",
             ],
         )

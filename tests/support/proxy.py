@@ -90,7 +90,7 @@ class Proxy:
                 request.close_connection = True
                 return
             _stream(answer, request)
-        except OSError:
+        except (OSError, http.client.HTTPException):  # the server or the client went away
             request.close_connection = True
         finally:
             upstream.close()
