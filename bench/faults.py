@@ -70,7 +70,9 @@ def _leak(client: Client) -> None:
 
 
 def _memory(deployment: str) -> str:
-    return f'max(container_memory_working_set_bytes{{{_BOX},pod=~"{deployment}-.*"}}) / 1048576'
+    # cAdvisor's last sample of a pod that is gone stays for five minutes; kube-state-metrics knows who still runs.
+    running = 'and on (namespace, pod) (kube_pod_status_phase{phase="Running"} == 1)'
+    return f'max(container_memory_working_set_bytes{{{_BOX},pod=~"{deployment}-.*"}} {running}) / 1048576'
 
 
 def _limit(deployment: str) -> str:
@@ -86,8 +88,8 @@ FAULTS: tuple[Fault, ...] = (
         deployment="catalogue",
         anomaly="CrashLoopBackOff",
         action="rollback",
-        metric='max(kube_deployment_status_replicas_unavailable{namespace="shop",deployment="catalogue"})',
-        unit="replicas unavailable",
+        metric='count(kube_pod_status_ready{namespace="shop",pod=~"catalogue-.*",condition="true"} == 0) or vector(0)',
+        unit="pods that are not ready",
         limit="",
         inject=_bad_rollout,
     ),

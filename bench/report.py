@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.faults import Fault
-from bench.watch import Heal
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-_WIDTH, _HEIGHT = 720.0, 240.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 12.0, 30.0, 28.0
+from bench.faults import Fault
+from bench.watch import Event, Heal
+
+_GREY = "#7d8590"
 _MARKS = ("fault", "reported", "detected", "applied", "recovered", "verified", "ended")
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1f2328; --soft: #59636e; --page: #fff; --box: #f6f8fa; --line: #d1d9e0;
-  --curve: #0b62c4; --limit: #c62f2f; --expected: #1a7f37; --mark: #7a5a00; }
+:root { color-scheme: light dark; --ink: #1f2328; --soft: #59636e; --page: #fff; --box: #f6f8fa; --line: #d1d9e0; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --soft: #9198a1; --page: #0d1117; --box: #151b23;
-  --line: #3d444d; --curve: #6cb6ff; --limit: #ff7b72; --expected: #56d364; --mark: #e3b341; } }
+  --line: #3d444d; } }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); margin: 0 auto; padding: 1rem;
   max-width: 760px; }
 section { background: var(--box); border: 1px solid var(--line); border-radius: 8px; padding: .5rem 1rem 1rem;
@@ -28,10 +31,7 @@ table { border-collapse: collapse; width: 100%; font-size: .9rem; display: block
 td, th { text-align: left; padding: .2rem .8rem .2rem 0; vertical-align: top; }
 td:first-child { white-space: nowrap; font-variant-numeric: tabular-nums; color: var(--soft); }
 pre { overflow-x: auto; font-size: .85rem; background: var(--page); padding: .5rem; border: 1px solid var(--line); }
-svg { width: 100%; height: auto; } svg text { fill: var(--soft); font: 11px system-ui, sans-serif; }
-.curve { fill: none; stroke: var(--curve); stroke-width: 2; } .axis { stroke: var(--line); }
-.limit { stroke: var(--limit); stroke-dasharray: 6 4; } .expected { stroke: var(--expected); stroke-dasharray: 2 3;
-  stroke-width: 1.5; } .mark { stroke: var(--mark); } svg .marktext { fill: var(--mark); }
+svg { width: 100%; height: auto; }
 .soft { color: var(--soft); font-size: .9rem; }
 """
 
@@ -120,67 +120,54 @@ def _details(heal: Heal) -> str:
 
 
 def _plot(chapter: Chapter) -> str:
+    """The curve as inline SVG; its greys and colours are readable on white and on black."""
     curve = chapter.curve
     if not curve.values:
         return "<p class='soft'>Prometheus has no samples of this metric.</p>"
-    lows = [0.0, *curve.values]
-    highs = [*curve.values, *curve.limit, *([curve.expected] if curve.expected is not None else []), 1.0]
-    x = _scale(curve.seconds[0], curve.seconds[-1], _LEFT, _WIDTH - _RIGHT)
-    y = _scale(min(lows), max(highs) * 1.05, _HEIGHT - _BOTTOM, _TOP)
-    parts = [_axes(chapter, x, y, max(highs))]
-    if curve.limit:
-        parts.append(_line("limit", curve.seconds, curve.limit, x, y))
-    if curve.expected is not None:
-        ends = (curve.seconds[0], curve.seconds[-1])
-        parts.append(_line("expected", ends, (curve.expected, curve.expected), x, y))
-    parts.append(_line("curve", curve.seconds, curve.values, x, y))
-    parts += [_mark(row, event.name, event.seconds, x) for row, event in enumerate(_marked(chapter.heal))]
+    with mpl.rc_context(
+        {
+            "svg.fonttype": "none",  # text stays text: it can be read aloud and found
+            "font.size": 9,
+            "axes.edgecolor": _GREY,
+            "axes.labelcolor": _GREY,
+            "text.color": _GREY,
+            "xtick.color": _GREY,
+            "ytick.color": _GREY,
+        }
+    ):
+        figure = Figure(figsize=(7.2, 2.9), layout="constrained")
+        axes = figure.add_subplot()
+        axes.plot(curve.seconds, curve.values, color="#2f81f7", linewidth=2, label="measured")
+        if curve.limit:
+            axes.plot(curve.seconds, curve.limit, color="#e5534b", linestyle="--", label="limit")
+        if curve.expected is not None:
+            axes.axhline(curve.expected, color="#2da44e", linestyle=":", label="expected")
+        axes.set(xlabel="seconds from the fault", ylabel=chapter.fault.unit, xmargin=0)
+        axes.set_ylim(0, max(*curve.values, *curve.limit, curve.expected or 0.0, 1.0) * 1.08)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8, loc="best")
+        _mark(axes, chapter)
+        out = io.StringIO()
+        figure.savefig(out, format="svg", transparent=True)
     label = html.escape(f"{chapter.fault.unit} over time, with the moments of the heal")
-    return f"<svg viewBox='0 0 {_WIDTH:g} {_HEIGHT:g}' role='img' aria-label='{label}'>{''.join(parts)}</svg>"
+    drawing = out.getvalue()
+    return f"<div role='img' aria-label='{label}'>{drawing[drawing.index('<svg') :]}</div>"
 
 
-@dataclass(frozen=True)
-class _Scale:
-    low: float
-    factor: float
-    start: float
-
-    def __call__(self, value: float) -> float:
-        return round(self.start + (value - self.low) * self.factor, 1)
-
-
-def _scale(low: float, high: float, start: float, end: float) -> _Scale:
-    return _Scale(low, (end - start) / ((high - low) or 1.0), start)
-
-
-def _line(kind: str, xs: tuple[float, ...], ys: tuple[float, ...], x: _Scale, y: _Scale) -> str:
-    points = " ".join(f"{x(a)},{y(b)}" for a, b in zip(xs, ys, strict=True))
-    return f"<polyline class='{kind}' fill='none' points='{points}'/>"
-
-
-def _axes(chapter: Chapter, x: _Scale, y: _Scale, top: float) -> str:
-    floor = _HEIGHT - _BOTTOM
-    legend = chapter.fault.unit + (", red: limit" if chapter.curve.limit else "")
-    legend += ", green: expected" if chapter.curve.expected is not None else ""
-    ticks = [
-        f"<text x='{x(second)}' y='{floor + 16}' text-anchor='middle'>{second:g} s</text>"
-        for second in range(int(chapter.curve.seconds[0] // 60) * 60, int(chapter.curve.seconds[-1]) + 1, 60)
-        if second >= chapter.curve.seconds[0]
-    ]
-    levels = [f"<text x='{_LEFT - 6}' y='{y(v) + 4}' text-anchor='end'>{v:.3g}</text>" for v in (0.0, top / 2, top)]
-    return (
-        f"<line class='axis' x1='{_LEFT}' x2='{_WIDTH - _RIGHT}' y1='{floor}' y2='{floor}'/>"
-        f"<text x='{_LEFT}' y='{_HEIGHT - 2}'>{html.escape(legend)}</text>{''.join(ticks)}{''.join(levels)}"
-    )
-
-
-def _marked(heal: Heal) -> list[Any]:
-    return [event for event in heal.events if event.name in _MARKS]
-
-
-def _mark(row: int, name: str, seconds: float, x: _Scale) -> str:
-    place, height = x(seconds), 11 + 10 * (row % 2)
-    return (
-        f"<line class='mark' x1='{place}' x2='{place}' y1='{height + 2}' y2='{_HEIGHT - _BOTTOM}'/>"
-        f"<text class='marktext' x='{place + 2}' y='{height}'>{html.escape(name)}</text>"
-    )
+def _mark(axes: Axes, chapter: Chapter) -> None:
+    """The moments of the heal above the plot; those too near for words of their own share one place."""
+    curve, groups = chapter.curve, list[list[Event]]()
+    near = (curve.seconds[-1] - curve.seconds[0]) / 12
+    for event in (event for event in chapter.heal.events if event.name in _MARKS):
+        if event.seconds <= curve.seconds[-1]:
+            axes.axvline(event.seconds, color="#9a6700", linewidth=0.8)
+        if groups and event.seconds - groups[-1][0].seconds < near:
+            groups[-1].append(event)
+        else:
+            groups.append([event])
+    for group in groups:
+        place = min(group[0].seconds, curve.seconds[-1])
+        side = "right" if place > curve.seconds[-1] - near else "left"
+        text = "\n".join(event.name for event in group)
+        above = axes.get_xaxis_transform()
+        axes.text(place, 1.02, text, transform=above, ha=side, va="bottom", fontsize=8, color="#9a6700")
