@@ -148,7 +148,9 @@ def _plot(chapter: Chapter) -> str:
         axes.legend(frameon=False, fontsize=8, loc="best")
         _mark(axes, chapter)
         out = io.StringIO()
-        figure.savefig(out, format="svg", transparent=True)
+        figure.savefig(
+            out, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        )
     label = html.escape(f"{chapter.fault.unit} over time, with the moments of the heal")
     drawing = out.getvalue()
     return f"<div role='img' aria-label='{label}'>{drawing[drawing.index('<svg') :]}</div>"
