@@ -5,8 +5,11 @@ A model is one ``.npz`` of numbers and nothing that could run (docs/adr/0004-mod
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import ClassVar, Protocol, Self, runtime_checkable
 
@@ -211,10 +214,10 @@ def load_arrays(folder: Path, name: str) -> tuple[tuple[str, ...], dict[str, Flo
     """
     path = folder / f"{name}.npz"
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in stored.files}
         names = tuple(str(metric) for metric in arrays.pop("names"))
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise BadModel(f"{path.name} of the model cannot be read ({error}): train or fetch the model again") from None
     return names, arrays
 
