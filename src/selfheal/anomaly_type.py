@@ -33,18 +33,25 @@ def since_reset(values: Floats) -> Floats:
     return known[drops[-1] + 1 :] if drops.size else known
 
 
-def rises(values: Floats) -> bool:
-    """Whether one metric grows steadily: thirds in order, time explains most of it, and by more than a little.
+def growth(values: Floats) -> Floats | None:
+    """The newest samples of one metric in which it grows steadily, None where it does not.
+
+    Steadily: thirds in order, time explains most of it, and by more than a little. A leak may begin inside the window,
+    so the whole, the newest half and the newest quarter are looked at; the straightest one counts.
 
     Args:
         values: Shape [t], NaN for a gap.
     """
     recent = since_reset(values)
-    if len(recent) < _LEAST_TREND or float(np.ptp(recent)) <= 0.02 * float(np.abs(recent).mean()):
-        return False
-    correlation = float(np.corrcoef(np.arange(len(recent)), recent)[0, 1])
-    thirds = [float(np.median(part)) for part in np.array_split(recent, 3)]
-    return correlation > 0.8 and thirds[0] < thirds[1] < thirds[2]
+    best, straightness = None, 0.8
+    for part in (recent, recent[len(recent) // 2 :], recent[3 * len(recent) // 4 :]):
+        if len(part) < _LEAST_TREND or float(np.ptp(part)) <= 0.02 * float(np.abs(part).mean()):
+            continue
+        correlation = float(np.corrcoef(np.arange(len(part)), part)[0, 1])
+        thirds = [float(np.median(third)) for third in np.array_split(part, 3)]
+        if correlation > straightness and thirds[0] < thirds[1] < thirds[2]:
+            best, straightness = part, correlation
+    return best
 
 
 def anomaly_type(window: MetricWindow, shares: Mapping[str, float], above: Mapping[str, bool]) -> str:
@@ -70,4 +77,6 @@ def anomaly_type(window: MetricWindow, shares: Mapping[str, float], above: Mappi
 
 
 def _memory_rises(window: MetricWindow) -> bool:
-    return any(rises(window.values[:, window.names.index(name)]) for name in MEMORY if name in window.names)
+    return any(
+        growth(window.values[:, window.names.index(name)]) is not None for name in MEMORY if name in window.names
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from selfheal.anomaly_type import rises, since_reset
+from selfheal.anomaly_type import growth
 from selfheal.protocol import Forecast
 from selfheal.window import DAY, Floats, MetricWindow
 
@@ -40,10 +40,9 @@ def _memory_limit(window: MetricWindow) -> float | None:
 
 
 def _until(window: MetricWindow, metric: str, limit: float) -> Forecast | None:
-    values = window.values[:, window.names.index(metric)]
-    if not rises(values):
+    recent = growth(window.values[:, window.names.index(metric)])
+    if recent is None:
         return None
-    recent = since_reset(values)
     slope, error = _trend(recent)
     left = max(limit - float(recent[-1]), 0.0)
     if slope <= 0 or left > slope * _HORIZON / window.step:

@@ -30,7 +30,7 @@ Times = npt.NDArray[np.datetime64]
 DAY = 86_400.0
 _FORMAT = 1
 _NO_TIME = np.datetime64("2024-01-01T00:00:00", "s")  # where rows without timestamps are put: a Monday
-_CANDIDATE_STEPS = (60.0, 300.0, 600.0, 900.0, 1800.0, 3600.0)
+_CANDIDATE_STEPS = (3600.0, 1800.0, 900.0, 600.0, 300.0, 60.0)  # the coarsest first: two days repeat as well as one
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ def guess_step(values: Floats) -> float:
             continue
         overlap = (centred[lag:, live] * centred[:-lag, live]).sum(axis=0) * len(values) / (len(values) - lag)
         match = float(np.mean(overlap / energy[live]))
-        if match > best_match + 0.02:
+        if match > best_match + 0.05:
             best, best_match = step, match
     return best
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 
@@ -9,6 +10,9 @@ from selfheal.protocol import Instance
 from selfheal.window import DAY, Floats, MetricWindow, grid
 
 STEP = 600.0
+SOURCES = {"PYTHONPATH": str(Path(__file__).parents[3] / "src"), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+"""Environment of a subprocess that runs this tree's code."""
+
 MONDAY = np.datetime64("2024-01-01T00:00:00", "s")
 
 
