@@ -27,6 +27,8 @@ from selfheal.remediation import (
 from tests.integration.conftest import wait_until
 from tests.support.controller import SIZE, Shop
 
+pytestmark = pytest.mark.api
+
 NOW = datetime(2026, 11, 24, 3, tzinfo=UTC)
 IMAGE = "/spec/template/spec/containers/0/image"
 MARK = "/metadata/annotations/" + REMEDIATION_ANNOTATION.replace("/", "~1")

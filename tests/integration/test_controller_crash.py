@@ -12,6 +12,8 @@ from tests.integration.conftest import wait_until
 from tests.support.controller import Controller, Shop
 from tests.support.proxy import Matches, Proxy, proxied
 
+pytestmark = pytest.mark.api
+
 
 @pytest.fixture
 def shop(api_cluster: ApiCluster, namespace: str) -> Shop:

@@ -12,6 +12,8 @@ from bench.cluster import ApiCluster
 from tests.integration.conftest import wait_until
 from tests.support.controller import Controller, Shop, running
 
+pytestmark = pytest.mark.api
+
 
 @pytest.fixture(scope="module")
 def account(api_cluster: ApiCluster) -> Path:
@@ -137,3 +139,15 @@ def test_approve_waits_for_a_person_and_goes_on_with_the_approval(shop: Shop) ->
     shop.cluster.apply(kind | {"metadata": meta, "spec": spec})
     wait_until(lambda: shop.outcomes() == ["Successful"], "the outcome")
     assert "Approved" in true_conditions(shop.get("remediation", name))
+
+
+@pytest.mark.usefixtures("controller")
+def test_of_old_records_only_as_many_stay_as_the_policy_wants(shop: Shop) -> None:
+    shop.opt_in()
+    shop.policy(remediationHistoryLimit=1, cooldownPeriod="1s")
+    first = break_and_wait(shop)["metadata"]["name"]
+    wait_until(lambda: shop.healthy("cart"), "the first heal")
+    shop.deploy("cart", fault="crashloop")
+    wait_until(lambda: [one["metadata"]["name"] for one in shop.remediations()] not in ([first], []), "a second one")
+    wait_until(lambda: len(shop.remediations()) == 1 and shop.outcomes() == ["Successful"], "the first one to go")
+    assert shop.remediations()[0]["metadata"]["name"] != first

@@ -11,6 +11,8 @@ from bench.cluster import ApiCluster
 from tests.integration.conftest import wait_until
 from tests.support.controller import Controller, Shop, running
 
+pytestmark = pytest.mark.api
+
 
 @pytest.fixture(scope="module")
 def controller(api_cluster: ApiCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]:

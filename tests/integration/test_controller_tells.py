@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from bench.cluster import ApiCluster
 from tests.integration.conftest import wait_until
 from tests.support.controller import Shop, running
 from tests.support.listener import listening
+
+pytestmark = pytest.mark.api
 
 
 def test_every_step_is_a_json_line_and_reaches_slack_and_the_webhook(

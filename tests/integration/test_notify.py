@@ -16,6 +16,8 @@ from selfheal.errors import PermanentError, WrongUse
 from tests.integration.conftest import wait_until
 from tests.support.listener import listening
 
+pytestmark = pytest.mark.integration
+
 NOTICE = Notice(
     uid="0b5e",
     step="Applied-1",
