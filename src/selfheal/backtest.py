@@ -47,6 +47,7 @@ def backtest(frame: pd.DataFrame, name: str = "series", *, seed: int = 0) -> pd.
     import pandas as pd
 
     train, test = _parts(frame, name)
+    frame = _in_order(frame, name)
     metrics = frame.drop(columns=[column for column in ("label", "split") if column in frame])
     whole = MetricWindow.from_frame(metrics, name)
     places = np.arange(len(frame))
@@ -81,6 +82,18 @@ def _parts(frame: pd.DataFrame, name: str) -> tuple[int, int]:
     if (split[:train] != "train").any():
         raise WrongUse(f"{name}: train rows come after test rows: sort by time")
     return train, len(split) - train
+
+
+def _in_order(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The frame with timestamps that never run backwards: a clock that was set back says nothing about the order."""
+    if "timestamp" not in frame or frame["timestamp"].is_monotonic_increasing:
+        return frame
+    import pandas as pd
+
+    stamps = pd.to_datetime(frame["timestamp"])
+    step = stamps.diff().median()
+    log.warning("%s: timestamps run backwards: rows are taken as they stand, one every %s", name, step)
+    return frame.assign(timestamp=[stamps.iloc[0] + place * step for place in range(len(frame))])
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -307,10 +307,20 @@ class Ensemble:
 
 
 def split(windows: Sequence[MetricWindow]) -> tuple[list[MetricWindow], list[MetricWindow]]:
-    """Training part and held-back newest part (a fifth) of each window, in time."""
-    cuts = [len(window) - round(len(window) * _HELD_BACK) for window in windows]
+    """Training part and held-back newest part of each window, in time: a fifth, or more where that is too few rows."""
+    cuts = [_cut(window) for window in windows]
     training = [window.rows(0, cut) for window, cut in zip(windows, cuts, strict=True)]
     return training, [window.rows(cut) for window, cut in zip(windows, cuts, strict=True)]
+
+
+def _cut(window: MetricWindow) -> int:
+    """First row of the held-back part: enough rows with samples to calibrate on, but never over half of them."""
+    usable = np.cumsum(np.isfinite(window.values).any(axis=1))
+    fifth = len(window) - round(len(window) * _HELD_BACK)
+    if not usable.size:
+        return fifth
+    wanted = min(2 * _LEAST_REFERENCE, int(usable[-1]) // 2)
+    return min(fifth, int(np.searchsorted(usable, usable[-1] - wanted, side="right")))
 
 
 def _own_references(members: Sequence[Members], window: MetricWindow) -> dict[str, Reference]:

@@ -79,6 +79,8 @@ def _rhythm(scaled: Floats, window: MetricWindow) -> Floats:
 def _fit_week(values: Floats, window: MetricWindow) -> Floats:
     """Prophet's season over one week, shape [_SLOTS]."""
     import pandas as pd
+
+    logging.getLogger("prophet.plot").setLevel(logging.CRITICAL)  # calls it an error that plotly is not there
     from prophet import Prophet
 
     for name in ("cmdstanpy", "prophet"):
