@@ -22,6 +22,7 @@ CARRIERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 _LEAST_SHARE = 0.2  # of the evidence; CPU usage and latency share a throttled container's anomaly
 _RESET = 0.3  # a drop by this share of the level is a restart: what grew before it says nothing about now
 _LEAST_TREND = 10  # samples
+_STRAIGHT = 0.9  # correlation with time; a single step has 0.87
 
 
 def since_reset(values: Floats) -> Floats:
@@ -43,7 +44,7 @@ def growth(values: Floats) -> Floats | None:
         values: Shape [t], NaN for a gap.
     """
     recent = since_reset(values)
-    best, straightness = None, 0.8
+    best, straightness = None, _STRAIGHT
     for part in (recent, recent[len(recent) // 2 :], recent[3 * len(recent) // 4 :]):
         if len(part) < _LEAST_TREND or float(np.ptp(part)) <= 0.02 * float(np.abs(part).mean()):
             continue

@@ -125,7 +125,7 @@ class Reference:
 
     def _shift(self, logs: Floats, settings: VoteSettings, step: float) -> Floats:
         """How far the reference has moved before each row: not at all until scores have been high for too long."""
-        high = self.middle + self.tail * math.log((1 - _MIDDLE) / settings.level)
+        raised = self.middle + self.tail * math.log((1 - _MIDDLE) / settings.release)
         up, down = (self.tail * min(step / seconds, 1.0) for seconds in (settings.follow, settings.forget))
         shift, stuck, limit = 0.0, 0.0, settings.stuck / step
         found = np.zeros(len(logs))
@@ -133,13 +133,12 @@ class Reference:
             return found
         for i, value in enumerate(logs):
             found[i] = shift
-            if value > high + shift:
-                stuck += 1
-                shift += up if stuck > limit else 0.0
-            else:
-                # While following, the state is known to be new: it is forgotten more slowly than it was learned.
-                stuck = stuck - 0.2 if stuck > limit else max(stuck - 1, 0.0)
-                shift = max(shift - down, 0.0) if value < self.middle + shift else shift
+            # While following, the state is known to be new: that is forgotten more slowly than it was learned.
+            stuck = stuck + 1 if value > raised + shift else max(stuck - (0.2 if stuck > limit else 1), 0.0)
+            if value <= self.middle + shift:
+                shift = max(shift - down, 0.0)
+            elif stuck > limit:
+                shift += up
         return found
 
 

@@ -30,7 +30,8 @@ from selfheal.window import Floats, MetricWindow
 __all__ = ["Ensemble", "Members", "Progress", "Trace", "split"]
 
 _HELD_BACK = 0.2
-_LEAST_REFERENCE = 30  # rows of held-back data without which a p-value would be invented
+_LEAST_HELD_BACK = 60  # rows, but never more than a third
+_LEAST_REFERENCE = 20  # rows of held-back data without which a p-value would be invented
 _SILENCE = 3  # newest rows without any sample, after which nobody can tell
 _INJECTED = 12  # workloads that confidence is calibrated on; a logistic curve needs no more
 _DRAWS = 3

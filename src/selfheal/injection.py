@@ -32,6 +32,8 @@ def _saw(length: int, random: np.random.Generator) -> Floats:
     return found
 
 
+_VISIBLE = 1.0  # in spreads of the metric
+
 FAULTS: Mapping[str, tuple[Shape, int]] = MappingProxyType(
     {
         "leak": (_ramp, 1),
@@ -53,7 +55,7 @@ def inject(window: MetricWindow, random: np.random.Generator, share: float = 0.2
         share: Of rows to be faulty, at most.
 
     Returns:
-        The copy, and which rows are faulty, shape [t].
+        The copy, and which rows are visibly faulty, shape [t].
     """
     values = window.values.copy()
     faulty = np.zeros(len(window), dtype=bool)
@@ -69,8 +71,9 @@ def inject(window: MetricWindow, random: np.random.Generator, share: float = 0.2
         shape, width = FAULTS[kinds[int(random.integers(len(kinds)))]]
         length = min(int(random.integers(10, 90)), len(window) - at)
         for column in random.choice(live, min(width, int(live.size)), replace=False):
-            size = spread[column] * random.uniform(2.0, 10.0)
-            values[at : at + length, column] += size * shape(length, random)
-        faulty[at : at + length] = True
+            grown = random.uniform(2.0, 10.0) * shape(length, random)
+            values[at : at + length, column] += spread[column] * grown
+            # The first minutes of a leak are in nobody's data: a row is faulty once something can be seen.
+            faulty[at : at + length] |= grown >= _VISIBLE
         at += length + int(random.integers(60, 240))
     return window.with_values(values), faulty

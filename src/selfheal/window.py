@@ -29,6 +29,7 @@ Times = npt.NDArray[np.datetime64]
 
 DAY = 86_400.0
 _FORMAT = 1
+_CLOCK_SET_BACK = 7200.0  # seconds: the end of summer time
 _NO_TIME = np.datetime64("2024-01-01T00:00:00", "s")  # where rows without timestamps are put: a Monday
 _CANDIDATE_STEPS = (3600.0, 1800.0, 900.0, 600.0, 300.0, 60.0)  # the coarsest first: two days repeat as well as one
 
@@ -90,8 +91,8 @@ class MetricWindow:
         """From metric columns, with an optional ``timestamp`` column.
 
         Args:
-            frame: Numeric columns are metrics; rows are in time order. Rows that share a time are averaged, missing
-                times become gaps.
+            frame: Numeric columns are metrics; rows are in time order. Of rows that share a time the first
+                counts, missing times become gaps.
             workload: Name of the whole.
             step: Seconds between rows; by default told by the timestamps or, without any, guessed from the data's
                 daily rhythm (:func:`guess_step`).
@@ -109,7 +110,7 @@ class MetricWindow:
             return cls(workload, grid(_NO_TIME, len(values), seconds, first=True), values, names, seconds)
         places, seconds = places_on_grid(frame["timestamp"], workload, step)
         times = grid(_moments(frame["timestamp"])[0], int(places[-1]) + 1, seconds, first=True)
-        return cls(workload, times, _averaged(values, places, len(times)), names, seconds)
+        return cls(workload, times, _placed(values, places, len(times)), names, seconds)
 
     def rows(self, start: int, stop: int | None = None) -> MetricWindow:
         """The rows ``start:stop``."""
@@ -166,21 +167,22 @@ def places_on_grid(
     """Row of an even grid for each timestamp, shape [t], and the grid's step in seconds.
 
     Args:
-        timestamps: In time order; the first one starts the grid.
+        timestamps: In time order; the first one starts the grid. Where a clock was set back by up to two hours, rows
+            share the last moment before it until time goes on.
         workload: For the message.
         step: Seconds; by default the median distance.
 
     Raises:
         BadRequest: When time runs backwards, or the grid would be more than twenty times as long as the data.
     """
-    moments = _moments(timestamps)
-    if not len(moments):
+    given = _moments(timestamps)
+    if not len(given):
         raise BadRequest(f"{workload}: there is no row")
+    moments = np.maximum.accumulate(given)
+    back = (moments - given).astype(float)
+    if (back > _CLOCK_SET_BACK).any():
+        raise BadRequest(f"{workload}: timestamps run backwards at row {int(np.argmax(back > 0))}: sort by time")
     distances = np.diff(moments).astype(float)
-    if (distances < 0).any():
-        raise BadRequest(
-            f"{workload}: timestamps run backwards at row {int(np.argmax(distances < 0)) + 1}: sort by time"
-        )
     forward = distances[distances > 0]
     seconds = step or max(float(np.median(forward)) if forward.size else 60.0, 1.0)
     places = np.rint((moments - moments[0]).astype(float) / seconds).astype(np.intp)
@@ -189,14 +191,12 @@ def places_on_grid(
     return places, seconds
 
 
-def _averaged(values: Floats, places: npt.NDArray[np.intp], rows: int) -> Floats:
-    """Put rows on their places; rows that share one are averaged, places without a row are NaN."""
-    known = np.isfinite(values)
-    total, count = np.zeros((rows, values.shape[1])), np.zeros((rows, values.shape[1]))
-    np.add.at(total, places, np.where(known, values, 0.0))
-    np.add.at(count, places, known)
-    result: Floats = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    return result
+def _placed(values: Floats, places: npt.NDArray[np.intp], rows: int) -> Floats:
+    """Put rows on their places; the first counts where several share one, as a mean would look ahead."""
+    found = np.full((rows, values.shape[1]), np.nan)
+    taken, first = np.unique(places, return_index=True)
+    found[taken] = values[first]
+    return found
 
 
 def guess_step(values: Floats) -> float:

@@ -18,6 +18,7 @@ from selfheal.window import DAY, Floats, MetricWindow, Times
 _SLOTS = 336  # half hours of a week
 _FIT_POINTS = 700  # what a fit looks at; a daily and a weekly shape need no more
 _MOST_FITS = 24  # metrics with the strongest rhythm; the rest has a level and no shape
+_WEEKLY_ORDER = 20  # resolves a peak of a few hours on one day of the week
 _HALFLIFE = 7 * DAY  # of the level: slow enough that an incident of a day still shows, fast enough for a new release
 _START = 10  # rows of a window that say where its level is today
 _WEEK = np.timedelta64(7 * 24 * 3600, "s")
@@ -93,7 +94,7 @@ def _fit_week(values: Floats, window: MetricWindow) -> Floats:
     model = Prophet(
         growth="flat",
         yearly_seasonality=False,
-        weekly_seasonality=3 if weekly else False,
+        weekly_seasonality=_WEEKLY_ORDER if weekly else False,
         daily_seasonality=6,
         uncertainty_samples=0,
     )

@@ -4,9 +4,7 @@ import pytest
 import torch
 
 from selfheal.ensemble import Ensemble
-from tests.unit.detection.series import daily
-
-SHOP = ("pod_memory_usage", "memory_limit_ratio", "pod_cpu_usage", "cpu_throttled_ratio", "persistent_volume_usage")
+from tests.unit.detection.series import shop
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -16,7 +14,5 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def ensemble() -> Ensemble:
-    windows = [
-        daily(SHOP, 6, seed=seed, workload=f"shop/Deployment/{name}") for seed, name in enumerate(("cart", "web"))
-    ]
+    windows = [shop(6, seed=seed, workload=f"shop/Deployment/{name}") for seed, name in enumerate(("cart", "web"))]
     return Ensemble.fit(windows)

@@ -28,6 +28,16 @@ def daily(
     return MetricWindow(workload, grid(MONDAY, rows, step, first=True), values, names, step)
 
 
+SHOP = ("pod_memory_usage", "memory_limit_ratio", "pod_cpu_usage", "cpu_throttled_ratio", "persistent_volume_usage")
+
+
+def shop(days: float, *, seed: int = 0, workload: str = "shop/Deployment/cart") -> MetricWindow:
+    """A workload that uses a fifth of its memory limit."""
+    window = daily(SHOP, days, seed=seed, workload=workload)
+    window.values[:, 1] = window.values[:, 0] / 5  # percent of a limit of 500
+    return window
+
+
 def changed(window: MetricWindow, start: int, columns: Mapping[str, Floats | float]) -> MetricWindow:
     """The window with metrics multiplied from a row on."""
     values = window.values.copy()

@@ -14,8 +14,7 @@ from selfheal.errors import BadModel, BadRequest, MetricMismatch, NoData
 from selfheal.members import spell
 from selfheal.protocol import ModelInfo
 from selfheal.window import MetricWindow
-from tests.unit.detection.conftest import SHOP
-from tests.unit.detection.series import SOURCES, changed, daily, instance
+from tests.unit.detection.series import SHOP, SOURCES, changed, daily, instance, shop
 
 MEMORY = ("pod_memory_usage", "memory_limit_ratio")
 ROWS = 120
@@ -23,7 +22,7 @@ ROWS = 120
 
 @pytest.fixture
 def calm() -> MetricWindow:
-    return daily(SHOP, 6, seed=9, workload="shop/Deployment/cart").rows(-ROWS)
+    return shop(6, seed=9).rows(-ROWS)
 
 
 @pytest.fixture
@@ -112,7 +111,7 @@ def test_what_the_api_server_says_now_overlays_the_newest_sample(ensemble: Ensem
 
 
 def test_a_cold_start_never_votes(ensemble: Ensemble) -> None:
-    day = daily(SHOP, 6, seed=11, workload="shop/Deployment/cart")
+    day = shop(6, seed=11)
     for start in range(0, len(day) - 60, 77):
         trace = ensemble.trace(day.rows(start, start + 60))
         assert not trace.anomaly[:12].any()

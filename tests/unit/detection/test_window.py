@@ -29,19 +29,25 @@ def test_a_request_becomes_a_window_that_ends_at_its_end_with_gaps_as_nan() -> N
     np.testing.assert_array_equal(window.values, [[1, 4], [np.nan, 5], [3, 9]])
 
 
-def test_missing_times_become_gaps_and_shared_times_are_averaged() -> None:
+def test_missing_times_become_gaps_and_of_shared_times_the_first_row_counts() -> None:
     stamps = pd.to_datetime(
         ["2026-01-01 00:00", "2026-01-01 00:05", "2026-01-01 00:05", "2026-01-01 00:10", "2026-01-01 00:25"]
     )
     window = MetricWindow.from_frame(pd.DataFrame({"timestamp": stamps, "x": [1.0, 2.0, 4.0, 5.0, 6.0]}), "w")
     assert window.step == 300
-    np.testing.assert_array_equal(window.values[:, 0], [1, 3, 5, np.nan, np.nan, 6])
+    np.testing.assert_array_equal(window.values[:, 0], [1, 2, 5, np.nan, np.nan, 6])
 
 
 def test_time_that_runs_backwards_is_refused() -> None:
     stamps = pd.to_datetime(["2026-01-02", "2026-01-01"])
     with pytest.raises(BadRequest, match="backwards at row 1"):
         MetricWindow.from_frame(pd.DataFrame({"timestamp": stamps, "x": [1.0, 2.0]}), "w")
+
+
+def test_a_clock_set_back_by_an_hour_is_waited_for() -> None:
+    stamps = pd.to_datetime([f"2026-10-25 0{h}:30" for h in (0, 1, 2, 2, 1, 2, 3)])
+    window = MetricWindow.from_frame(pd.DataFrame({"timestamp": stamps, "x": np.arange(7.0)}), "w")
+    np.testing.assert_array_equal(window.values[:, 0], [0, 1, 2, 6])
 
 
 @pytest.mark.parametrize("step", [300.0, 600.0, 3600.0])
