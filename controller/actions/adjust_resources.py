@@ -114,7 +114,10 @@ def _find(request: PlanRequest, *, in_template: bool) -> _Raise:
     # Init containers are over when the pod runs, and cannot be resized before.
     sick = () if kind == "initContainers" else _sick(request, running, name)
     if not in_template and not sick:
-        raise Refused("NoPod", f"no pod of {workload.ref.workload} runs {name}, and its template is not ours to change")
+        raise Refused(
+            "NoPod",
+            f"no pod of {workload.ref.workload} can be resized in place, and its template is not ours to change",
+        )
     return _Raise(resource, kind, name, sick, in_template)
 
 
@@ -170,7 +173,12 @@ def _sick(request: PlanRequest, running: tuple[Resource, ...], name: str) -> tup
         for pod in having
         if name_of(pod) == named or any(_was_oom_killed(one) and one["name"] == name for one in _statuses(pod))
     ]
-    return tuple(sorted(marked or having, key=name_of))
+    return tuple(sorted(filter(_can_resize, marked or having), key=name_of))
+
+
+def _can_resize(pod: Resource) -> bool:
+    """Whether the API server would take a resize: not where the node's kubelet reports no resources of what runs."""
+    return not any("running" in (one.get("state") or {}) and "resources" not in one for one in _statuses(pod))
 
 
 def _has(spec: Resource, kind: str, name: str) -> bool:

@@ -64,9 +64,12 @@ class Writer:
     def is_done(self, operation: Operation) -> bool:
         """Whether the server already shows what the operation would bring about."""
         now = self._api.get(_path(operation, _SUBRESOURCE.get(operation.verb, "")))
+        if now is None or now["metadata"].get("uid") != operation.uid:
+            # A pod that is gone needs no eviction; nor a resize, nor the undo of one: a rollout has replaced it.
+            return operation.verb in ("Evict", "Resize")
         if operation.verb == "Evict":
-            return now is None or now["metadata"]["uid"] != operation.uid or "deletionTimestamp" in now["metadata"]
-        return now is not None and now["metadata"].get("uid") == operation.uid and _shows(now, operation.patch)
+            return "deletionTimestamp" in now["metadata"]
+        return _shows(now, operation.patch)
 
     def _write(self, operation: Operation, query: Mapping[str, str]) -> None:
         if operation.verb == "Evict":

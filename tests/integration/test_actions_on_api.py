@@ -10,6 +10,7 @@ import pytest
 
 from bench.cluster import ApiCluster
 from controller.actions import ACTIONS
+from controller.cluster import Cluster
 from controller.model import PlanRequest, Resource, Workload
 from selfheal.policy import Action, AnomalyType, Parameters
 from selfheal.remediation import Change, Operation, TargetRef
@@ -77,6 +78,16 @@ class Shop:
             self.kubectl("patch", *words, *([f"--subresource={sub}"] if sub else []), *flags)
 
 
+def report_sizes(cart: Shop) -> None:
+    """Say what a kubelet says and the simulated one does not: which resources its containers have."""
+    for pod in cart.items("pods"):
+        statuses = [
+            one | {"resources": pod["spec"]["containers"][0]["resources"]} for one in pod["status"]["containerStatuses"]
+        ]
+        patch = json.dumps({"status": {"containerStatuses": statuses}})
+        cart.kubectl("patch", "pod", pod["metadata"]["name"], "--subresource=status", "--type=merge", "-p", patch)
+
+
 @pytest.fixture
 def cart(api_cluster: ApiCluster, namespace: str) -> Shop:
     """A Deployment with two revisions and ready pods."""
@@ -111,6 +122,7 @@ def test_the_server_accepts_each_plan_and_its_undo_restores_the_spec(
 
 
 def test_a_resize_and_its_undo_are_accepted_by_the_subresource(cart: Shop) -> None:
+    report_sizes(cart)
     change = cart.plan(Action.ADJUST_RESOURCES, AnomalyType.MEMORY_LEAK)
     resizes = [write for write in change.operations if write.verb == "Resize"]
     assert len(resizes) == 2
@@ -121,6 +133,17 @@ def test_a_resize_and_its_undo_are_accepted_by_the_subresource(cart: Shop) -> No
     cart.write([write for write in change.undo if write.verb == "Resize"])
     limits = [pod["spec"]["containers"][0]["resources"]["limits"]["memory"] for pod in cart.items("pods")]
     assert limits == ["48Mi", "48Mi"]
+
+
+def test_the_undo_of_a_resize_is_done_where_a_rollout_has_replaced_the_pods(cart: Shop) -> None:
+    report_sizes(cart)
+    change = cart.plan(Action.ADJUST_RESOURCES, AnomalyType.MEMORY_LEAK)
+    write = Cluster.connect(cart.cluster.kubeconfig).write
+    cart.write(change.operations)
+    cart.settle()
+    wait_until(lambda: len(cart.items("pods")) == 2, "the old pods are gone")
+    assert write.apply(change.undo) == 1
+    assert cart.read().resource["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] == "48Mi"
 
 
 def test_a_target_scaled_to_zero_comes_back_and_the_undo_is_zero_again(cart: Shop) -> None:

@@ -43,8 +43,12 @@ def shop(*containers: Resource, sick: int = 1, well: int = 1, replicas: int = 2,
     target = deployment(pod_template=body, replicas=replicas, **metadata)
     owner = replica_set(target, 1, replicas=replicas)
     names = [one["name"] for one in body["spec"]["containers"]]
-    ill = [pod(owner, index + 1, statuses=[oom(names[0]), *map(running, names[1:])]) for index in range(sick)]
-    good = [pod(owner, sick + index + 1, statuses=list(map(running, names))) for index in range(well)]
+
+    def fine(name: str) -> Resource:
+        return running(name) | {"resources": {}}  # as a kubelet that can resize in place reports it
+
+    ill = [pod(owner, index + 1, statuses=[oom(names[0]), *map(fine, names[1:])]) for index in range(sick)]
+    good = [pod(owner, sick + index + 1, statuses=list(map(fine, names))) for index in range(well)]
     return workload(target, pods=[*ill, *good], revisions=[owner], **more)
 
 
@@ -197,6 +201,15 @@ def test_where_git_owns_the_template_only_the_pod_grows() -> None:
     assert "Argo CD (shop-app) owns the template: the size lasts as long as the pods" in change.note
     there_and_back(target, change)
     assert refusal(shop(sick=0, well=0, **ARGO), symptom=SYMPTOM).reason == "NoPod"
+
+
+def test_a_pod_on_a_node_that_cannot_resize_gets_the_new_size_by_the_rollout() -> None:
+    target = shop(sick=0, well=2)
+    for one in target.pods:
+        del one["status"]["containerStatuses"][0]["resources"]
+    assert [write.verb for write in plan(target).operations] == ["Patch"]
+    target.resource["metadata"]["annotations"] |= ARGO["annotations"]
+    assert refusal(target).reason == "NoPod"
 
 
 def test_a_helm_release_is_told_that_its_values_are_behind() -> None:
