@@ -107,24 +107,29 @@ class Reference:
         tail = max(float(over.mean()) if over.size else 0.0, far, _LEAST_TAIL)
         return cls(middle, tail, np.quantile(logs, np.linspace(0, _MIDDLE, 19)))
 
-    def surprise(self, scores: Floats, settings: VoteSettings, step: float) -> Floats:
-        """-log10 of the p-value of each row, causal, shape [t].
+    def surprise(self, scores: Floats, shift: Floats | float = 0.0) -> Floats:
+        """-log10 of the p-value of each row, shape [t].
 
         Args:
             scores: Raw scores, shape [t].
-            settings: Level, and how the reference may move.
-            step: Seconds between rows.
+            shift: How far the reference has moved (:meth:`shift`), shape [t]; by default it stands.
         """
-        logs = _log(scores)
-        logs = logs - self._shift(logs, settings, step)
+        logs = _log(scores) - shift
         over = (logs - self.middle) / self.tail
         rank = np.interp(logs, self.body, np.linspace(0, _MIDDLE, len(self.body)))
         beyond = -math.log10(1 - _MIDDLE) + over / _LN10
         found: Floats = np.where(over > 0, beyond, -np.log10(np.maximum(1 - rank, 1 - _MIDDLE)))
         return np.clip(found, 0.0, MOST_SURPRISE)
 
-    def _shift(self, logs: Floats, settings: VoteSettings, step: float) -> Floats:
-        """How far the reference has moved before each row: not at all until scores have been high for too long."""
+    def shift(self, scores: Floats, settings: VoteSettings, step: float) -> Floats:
+        """How far the reference has moved before each row, in log-score: not at all until scores were high for long.
+
+        Args:
+            scores: Raw scores, shape [t].
+            settings: When and how fast it moves.
+            step: Seconds between rows.
+        """
+        logs = _log(scores)
         raised = self.middle + self.tail * math.log((1 - _MIDDLE) / settings.release)
         up, down = (self.tail * min(step / seconds, 1.0) for seconds in (settings.follow, settings.forget))
         shift, stuck, limit = 0.0, 0.0, settings.stuck / step

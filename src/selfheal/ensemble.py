@@ -159,9 +159,9 @@ class Ensemble:
             BadRequest: When its step is another than the model's.
         """
         window = self._checked(window)
-        surprises, abstained = self._surprises(window)
+        fixed, surprises, abstained = self._surprises(window)
         votes = {name: raise_votes(found, self.settings) for name, found in surprises.items()}
-        scores = {name: 1.0 - 10.0**-found for name, found in surprises.items()}
+        scores = {name: 1.0 - 10.0**-found for name, found in fixed.items()}
         rows = len(window)
         if len(votes) < 2:
             none = np.zeros(rows, dtype=bool)
@@ -256,9 +256,14 @@ class Ensemble:
             return "has too little held-back history to be calibrated"
         return members.models[workload]
 
-    def _surprises(self, window: MetricWindow) -> tuple[dict[str, Floats], dict[str, str]]:
-        """-log10 p by detector, each of shape [t], and who abstains."""
-        found: dict[str, Floats] = {}
+    def _surprises(self, window: MetricWindow) -> tuple[dict[str, Floats], dict[str, Floats], dict[str, str]]:
+        """-log10 p by detector, each of shape [t], against the standing and the moving reference, and who abstains.
+
+        Scores keep the standing one, so that an incident of a day ranks as high in the evening as in the morning. Votes
+        and confidence take the moving one. In windows shorter than ``settings.stuck`` they are the same.
+        """
+        fixed: dict[str, Floats] = {}
+        moving: dict[str, Floats] = {}
         abstained: dict[str, str] = {}
         references = self.references[window.workload if window.workload in self.workloads else _POOLED]
         for detector in self.members:
@@ -269,10 +274,12 @@ class Ensemble:
                 need, got = spell((model.warmup + 1) * self.step), spell(window.usable * self.step)
                 abstained[detector] = f"needs a window of {need}, has {got}"
             else:
-                surprise = references[detector].surprise(model.score(window), self.settings, self.step)
-                surprise[: model.warmup] = 0.0
-                found[detector] = surprise
-        return found, abstained
+                reference, raw = references[detector], model.score(window)
+                shift = reference.shift(raw, self.settings, self.step)
+                known = np.arange(len(raw)) >= model.warmup
+                fixed[detector] = reference.surprise(raw) * known
+                moving[detector] = reference.surprise(raw, shift) * known
+        return fixed, moving, abstained
 
     def _predict_one(self, window: MetricWindow) -> Prediction:
         window = self._checked(window)
@@ -359,7 +366,7 @@ def _learn_confidence(ensemble: Ensemble, windows: Sequence[MetricWindow], seed:
     chosen = [window for window in windows if window.workload in ensemble.workloads][:_INJECTED]
     for window in chosen * _DRAWS:
         changed, flags = inject(window, random)
-        surprises, _ = ensemble._surprises(changed)
+        _, surprises, _ = ensemble._surprises(changed)
         if len(surprises) >= 2:
             table = np.column_stack([surprises.get(n, np.full(len(window), np.nan)) for n in ensemble.members])
             rows.append(evidence(table)[CHUNK // 4 :])

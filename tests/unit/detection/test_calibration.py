@@ -21,14 +21,12 @@ def reference() -> Reference:
 
 def test_normal_data_pass_the_level_about_as_often_as_it_says(reference: Reference) -> None:
     fresh = np.random.default_rng(1).lognormal(0.0, 0.3, 200)
-    many = np.concatenate(
-        [reference.surprise(np.random.default_rng(i).permutation(fresh), SETTINGS, 60) for i in range(9)]
-    )
+    many = np.concatenate([reference.surprise(np.random.default_rng(i).permutation(fresh)) for i in range(9)])
     assert 0.002 < float((many >= 2).mean()) < 0.03
 
 
 def test_a_higher_score_is_never_less_surprising(reference: Reference) -> None:
-    found = reference.surprise(np.linspace(0, 50, 300), SETTINGS, MINUTE)
+    found = reference.surprise(np.linspace(0, 50, 300))
     assert (np.diff(found) >= 0).all()
     assert 0 <= found[0] < found[-1]
 
@@ -57,7 +55,7 @@ def test_the_second_largest_score_is_two_votes_at_every_level(scores: list[float
 def test_an_alarm_that_is_stuck_for_hours_becomes_the_new_normal(reference: Reference) -> None:
     rows = 24 * 60
     shifted = np.random.default_rng(2).lognormal(1.5, 0.3, rows)
-    votes = raise_votes(reference.surprise(shifted, SETTINGS, MINUTE), SETTINGS)
+    votes = raise_votes(reference.surprise(shifted, reference.shift(shifted, SETTINGS, MINUTE)), SETTINGS)
     assert votes[10 : 5 * 60].mean() > 0.9
     assert votes[-8 * 60 :].mean() < 0.2
 
@@ -66,12 +64,12 @@ def test_an_incident_of_an_hour_teaches_nothing(reference: Reference) -> None:
     scores = np.random.default_rng(3).lognormal(0.0, 0.3, 1000)
     incident = scores.copy()
     incident[300:360] = 20.0
-    calm, after = (reference.surprise(series, SETTINGS, MINUTE) for series in (scores, incident))
+    calm, after = (reference.surprise(s, reference.shift(s, SETTINGS, MINUTE)) for s in (scores, incident))
     np.testing.assert_array_equal(calm[360:], after[360:])
 
 
 def test_a_constant_reference_is_no_division_by_zero() -> None:
-    found = Reference.learn(np.ones(100)).surprise(np.array([1.0, 1.0, 5.0]), SETTINGS, MINUTE)
+    found = Reference.learn(np.ones(100)).surprise(np.array([1.0, 1.0, 5.0]))
     assert np.isfinite(found).all()
     assert found[2] > 5 > found[0]
 
