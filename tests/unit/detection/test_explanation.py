@@ -1,0 +1,38 @@
+"""The sentence and the numbers that a person reads."""
+
+import numpy as np
+
+from selfheal.detectors import DETECTORS
+from selfheal.explanation import explain
+from tests.unit.detection.series import daily
+
+
+def test_what_a_counter_should_have_read_is_its_last_reading_and_the_usual_increase() -> None:
+    window = daily(("requests_total", "memory"), 4)
+    window.values[:, 0] = np.cumsum(window.values[:, 0])
+    voter = DETECTORS["arima"](0).fit(window)
+    before = float(window.values[-2, 0])
+    window.values[-1, 0] = before + 100_000
+    found = explain(window, [voter], anomaly=True)
+    top = found["top_metrics"][0]
+    assert top.name == "requests_total"
+    assert top.observed == before + 100_000
+    assert before + 50 < top.expected < before + 200
+    assert found["anomaly_type"] == "MetricAnomaly"
+    assert found["message"].startswith("MetricAnomaly: requests_total is ")
+
+
+def test_shares_are_heaviest_first_and_at_most_the_whole() -> None:
+    window = daily(("a", "b", "c"), 4)
+    voters = [kind(0).fit(window) for kind in DETECTORS.values()]
+    window.values[-3:, 1] *= 3
+    found = explain(window, voters, anomaly=False)
+    shares = [metric.share for metric in found["top_metrics"]]
+    assert found["top_metrics"][0].name == "b"
+    assert shares == sorted(shares, reverse=True)
+    assert 0.5 < sum(shares) <= 1.001
+    assert "anomaly_type" not in found
+
+
+def test_nobody_voted_means_nothing_to_explain() -> None:
+    assert explain(daily(("a",), 1), [], anomaly=False) == {}
