@@ -74,7 +74,10 @@ def test_the_example_opts_in_with_the_names_of_the_code() -> None:
 
 
 def test_the_articles_policy_is_understood() -> None:
-    Policy.from_resource(yaml.safe_load((MANIFESTS / "examples" / "article-policy.yaml").read_text()))
+    policy = Policy.from_resource(yaml.safe_load((MANIFESTS / "examples" / "article-policy.yaml").read_text()))
+    found = (policy.spec.anomaly_type, policy.spec.action, policy.spec.confidence_threshold, policy.spec.max_retries)
+    assert found == ("CrashLoopBackOff", "rollback", 0.85, 3)
+    assert policy.spec.cooldown_period.total_seconds() == 300
 
 
 @pytest.mark.parametrize("plural", PLURALS)
