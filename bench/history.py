@@ -162,7 +162,7 @@ def _pod(rng: np.random.Generator, life: Life, pod: str, level: Level, crowd: Fl
     yield "container_cpu_cfs_periods_total", image, rows, busy
     yield "container_cpu_cfs_throttled_periods_total", image, rows, np.zeros(count)
     yield "kube_pod_container_status_restarts_total", labels, rows, restarts.astype(float)
-    sparse = rows[:: max(1, _OWNER_EVERY // step)]
+    sparse = np.union1d(rows[:: max(1, _OWNER_EVERY // step)], rows[-1:])  # a pod lives as long as it has an owner
     limit = np.full(len(sparse), level.limit)
     yield "kube_pod_container_resource_limits", f'{labels},resource="memory",unit="byte"', sparse, limit
     owner = f'namespace="{NAMESPACE}",pod="{pod}",owner_kind="ReplicaSet",owner_name="{life.replica_set}"'

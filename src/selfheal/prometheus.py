@@ -220,17 +220,33 @@ class PrometheusClient:
         span = f"[{max(int(grid.span), int(_LOOKBACK))}s]"
 
         def ask(metric: str) -> list[dict[str, str]]:
-            try:
-                return [s["metric"] for s in self._instant(f"last_over_time({metric}{span})", grid.end)]
-            except PrometheusApiClientException as error:
-                raise Unavailable(f"Prometheus at {self.url} cannot answer {metric}: {_short(error)}") from None
+            return [series["metric"] for series in self._must(f"last_over_time({metric}{span})", grid.end)]
 
+        pods = ask("kube_pod_owner")
         return Owners.read(
-            ask("kube_pod_owner"),
+            pods,
             ask("kube_replicaset_owner"),
             ask("kube_job_owner"),
             ask("kube_pod_spec_volumes_persistentvolumeclaims_info"),
+            self._gone(pods, grid),
         )
+
+    def _gone(self, pods: Iterable[dict[str, str]], grid: Grid) -> dict[tuple[str, str], float]:
+        """When kube-state-metrics last knew the pods that it does not know at the grid's end; none where it is down."""
+        alive = {_pod(series["metric"]) for series in self._must("kube_pod_owner", grid.end)}
+        if not alive or alive.issuperset(map(_pod, pods)):
+            return {}
+        window = f"[{max(int(grid.span), int(_LOOKBACK))}s:{max(1, int(min(grid.step, _LOOKBACK)))}s]"
+        last = self._must(f"max_over_time(timestamp(kube_pod_owner){window})", grid.end)
+        times = {_pod(series["metric"]): float(series["value"][1]) for series in last}
+        return {pod: at for pod, at in times.items() if pod not in alive}
+
+    def _must(self, promql: str, at: datetime) -> list[Any]:
+        """An instant query without which nothing can be said."""
+        try:
+            return self._instant(promql, at)
+        except PrometheusApiClientException as error:
+            raise Unavailable(f"Prometheus at {self.url} cannot answer {promql}: {_short(error)}") from None
 
     def _instant(self, promql: str, at: datetime) -> list[Any]:
         return self._call(lambda: self._api.custom_query(promql, params={"time": at.timestamp()}))
@@ -263,6 +279,10 @@ def _chosen(names: Iterable[str] | None) -> list[Query]:
     if unknown:
         raise WrongUse(f"no such metric in the catalogue: {', '.join(unknown)}")
     return [BY_NAME[name] for name in wanted]
+
+
+def _pod(labels: dict[str, str]) -> tuple[str, str]:
+    return labels.get("namespace", ""), labels.get("pod", "")
 
 
 def _short(error: Exception) -> str:

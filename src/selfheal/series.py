@@ -71,10 +71,19 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Owners:
-    """Who owns a pod or a volume claim: ``(namespace, name)`` to ``namespace/Kind/name``."""
+    """Who owns a pod or a volume claim, and which pods are gone.
+
+    Attributes:
+        pods: ``(namespace, pod)`` to ``namespace/Kind/name``.
+        claims: The same for volume claims.
+        gone: When kube-state-metrics last knew a pod that is gone (seconds since the epoch). cAdvisor's samples carry
+            their own timestamps, so Prometheus goes on repeating a gone pod's last one for five minutes, and "the worst
+            pod" would be one that does not exist.
+    """
 
     pods: Mapping[tuple[str, str], str]
     claims: Mapping[tuple[str, str], str]
+    gone: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
     @classmethod
     def read(
@@ -83,8 +92,9 @@ class Owners:
         replica_sets: Iterable[Mapping[str, str]],
         jobs: Iterable[Mapping[str, str]],
         claims: Iterable[Mapping[str, str]],
+        gone: Mapping[tuple[str, str], float] | None = None,
     ) -> Owners:
-        """Read the label sets of kube-state-metrics' owner metrics."""
+        """Read the label sets of kube-state-metrics' owner metrics, and when it last knew the pods that are gone."""
         above = {("ReplicaSet", s.get("namespace", ""), s.get("replicaset", "")): s for s in replica_sets}
         above |= {("Job", s.get("namespace", ""), s.get("job_name", "")): s for s in jobs}
         owner: dict[tuple[str, str], str] = {}
@@ -96,7 +106,7 @@ class Owners:
             if name not in ("", "<none>"):  # a bare pod has nobody to heal it
                 owner[namespace, series.get("pod", "")] = f"{namespace}/{kind}/{name}"
         held = ((s.get("namespace", ""), s.get("pod", ""), s.get("persistentvolumeclaim", "")) for s in claims)
-        return cls(owner, {(ns, claim): owner[ns, pod] for ns, pod, claim in held if (ns, pod) in owner})
+        return cls(owner, {(ns, claim): owner[ns, pod] for ns, pod, claim in held if (ns, pod) in owner}, gone or {})
 
     def entity(self, scope: Scope, labels: Mapping[str, str]) -> str | None:
         """Whom a series describes; None where nobody is known to own it."""
@@ -113,6 +123,10 @@ class Owners:
         if claim := labels.get("persistentvolumeclaim"):
             return self.claims.get((namespace, claim))
         return self.pods.get((namespace, labels.get("pod", "")))
+
+    def until(self, labels: Mapping[str, str]) -> float:
+        """The time after which a series of a pod is an echo; infinite while the pod lives, and for all else."""
+        return self.gone.get((labels.get("namespace", ""), labels.get("pod", "")), math.inf)
 
 
 class Collected:
@@ -137,13 +151,15 @@ class Collected:
         for one in series:
             entity = owners.entity(query.scope, one["metric"])
             if entity is not None and (self._wanted is None or entity in self._wanted):
-                self._put(query, entity, one)
+                self._put(query, entity, one, owners.until(one["metric"]))
 
-    def _put(self, query: Query, entity: str, series: Any) -> None:
+    def _put(self, query: Query, entity: str, series: Any, until: float) -> None:
         window = self._windows.setdefault(entity, {})
         samples = window.setdefault(query.name, [None] * self._grid.samples)
         place, newest = 0, None
         for timestamp, text in series["values"]:
+            if float(timestamp) > until:
+                break
             place, value = self._grid.place(float(timestamp)), _number(text)
             if value is not None and 0 <= place < len(samples):
                 samples[place] = _join(query.aggregate, samples[place], value)

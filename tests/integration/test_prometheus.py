@@ -19,7 +19,10 @@ END = START + timedelta(minutes=MINUTES - 1)
 
 
 def openmetrics() -> str:
-    """Two replicas of shop/Deployment/cart; the second one is missing for ten minutes, and restarts once."""
+    """Two replicas of shop/Deployment/cart; the second one is missing for ten minutes, and restarts once.
+
+    Of shop/StatefulSet/orders one pod is gone after ten minutes, but its samples echo for another ten, as cAdvisor's do.
+    """
     rows: dict[str, list[str]] = {"memory": [], "restarts": [], "owner": [], "parent": [], "phase": []}
     for minute in range(MINUTES):
         at = int(START.timestamp()) + 60 * minute
@@ -32,6 +35,14 @@ def openmetrics() -> str:
             rows["restarts"].append(f"kube_pod_container_status_restarts_total{{{labels}}} {restarts} {at}")
             owner = f'namespace="shop",pod="{pod}",owner_kind="ReplicaSet",owner_name="cart-a"'
             rows["owner"].append(f"kube_pod_owner{{{owner}}} 1 {at}")
+        for pod, first, last, echo in (("orders-0", 0, MINUTES, 0), ("orders-1", 130, 140, 10)):
+            labels = f'namespace="shop",pod="{pod}"'
+            if first <= minute <= last + echo:
+                used = 10 if pod == "orders-0" else 1000
+                rows["memory"].append(f'container_memory_working_set_bytes{{{labels},container="app"}} {used} {at}')
+            if first <= minute <= last:
+                owner = f'{labels},owner_kind="StatefulSet",owner_name="orders"'
+                rows["owner"].append(f"kube_pod_owner{{{owner}}} 1 {at}")
         parent = 'namespace="shop",replicaset="cart-a",owner_kind="Deployment",owner_name="cart"'
         rows["parent"].append(f"kube_replicaset_owner{{{parent}}} 1 {at}")
         rows["phase"].append(f'kube_pod_status_phase{{namespace="shop",pod="cart-a-1",phase="Running"}} 1 {at}')
@@ -54,7 +65,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusClien
 def test_the_probe_tells_what_returns_data_and_how_old_it_is(client: PrometheusClient) -> None:
     found = {result.query.name: result for result in client.probe(at=END + timedelta(seconds=45))}
     assert len(found) == 23
-    assert found["pod_memory_usage"].series == 2
+    assert found["pod_memory_usage"].series == 3
     assert found["pod_memory_usage"].age == 45.0
     assert found["node_memory_utilization"].series == 0
     assert found["node_memory_utilization"].age is None
@@ -63,10 +74,17 @@ def test_the_probe_tells_what_returns_data_and_how_old_it_is(client: PrometheusC
 
 def test_history_comes_by_workload_with_the_worst_replica_for_all(client: PrometheusClient) -> None:
     found = client.workload_history(START, END, 60.0)
-    assert list(found.windows) == ["shop/Deployment/cart"]
+    assert list(found.windows) == ["shop/Deployment/cart", "shop/StatefulSet/orders"]
     memory = found.windows["shop/Deployment/cart"]["pod_memory_usage"]
     assert memory == [100.0 + minute for minute in range(MINUTES)]
     assert found.worst["shop/Deployment/cart"]["container_restart_count"] == "cart-a-2"
+
+
+def test_the_echo_of_a_pod_that_is_gone_does_not_count(client: PrometheusClient) -> None:
+    found = client.workload_windows(START + timedelta(minutes=147), 20, 60.0, names=["pod_memory_usage"])
+    memory = found.windows["shop/StatefulSet/orders"]["pod_memory_usage"]
+    assert memory == [10.0] * 2 + [1000.0] * 11 + [10.0] * 7
+    assert found.worst["shop/StatefulSet/orders"]["pod_memory_usage"] == "orders-0"
 
 
 def test_metrics_without_data_are_gaps_and_say_so_by_having_no_form(client: PrometheusClient) -> None:
