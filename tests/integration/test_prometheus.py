@@ -21,7 +21,7 @@ END = START + timedelta(minutes=MINUTES - 1)
 def openmetrics() -> str:
     """Two replicas of shop/Deployment/cart; the second one is missing for ten minutes, and restarts once.
 
-    Of shop/StatefulSet/orders one pod is gone after ten minutes, but its samples echo for another ten, as cAdvisor's do.
+    Of shop/StatefulSet/orders one pod is gone after ten minutes; its samples echo for ten more, as cAdvisor's do.
     """
     rows: dict[str, list[str]] = {"memory": [], "restarts": [], "owner": [], "parent": [], "phase": []}
     for minute in range(MINUTES):
