@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,25 @@ _QUERIES = {
     "rss": f"container_memory_rss{{{_BOX}}}",
     "cpu": f"sum by (pod) (rate(container_cpu_usage_seconds_total{{{_BOX}}}[45s]))",
 }
+
+
+_SPAN = "45s"  # three samples of cAdvisor's
+_STEADY = 1.05
+
+
+def settled(prometheus: str) -> bool:
+    """Whether every Deployment of the shop has run at one level for a while: caches are full, memory stands.
+
+    Args:
+        prometheus: Base URL.
+
+    Raises:
+        httpx.HTTPError: When it does not answer.
+    """
+    memory = _QUERIES["working_set"]
+    swing = _by_deployment(prometheus, f"max_over_time({memory}[{_SPAN}]) / min_over_time({memory}[{_SPAN}])")
+    samples = _by_deployment(prometheus, f"count_over_time({memory}[{_SPAN}])")
+    return all(swing.get(name, math.inf) <= _STEADY and samples.get(name, 0) >= 3 for name in LEVELS)
 
 
 def measure(prometheus: str) -> dict[str, Level]:

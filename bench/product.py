@@ -23,10 +23,11 @@ import typer
 from bench.client import Client
 from bench.cluster import Cluster, Say
 from bench.history import DAYS, STEP, write_history
-from bench.levels import measure
+from bench.levels import measure, settled
 from bench.monitoring import PROMETHEUS, add_history
 from bench.node import NodeCluster
 from bench.paths import DEFAULT_STATE, SOURCE, State
+from bench.processes import StartFailed
 from selfheal.errors import NoData, SelfhealError
 
 ROOT = SOURCE.parent
@@ -44,7 +45,7 @@ CONTROLLER = {
     "SELFHEAL_METRICS_PORT": "9400",
     "SELFHEAL_LIVENESS_PORT": "9401",
 }
-_SETTLE = 50  # seconds of live data from which the shop's levels are measured
+_SETTLE = 240.0  # seconds in which the shop's memory must come to rest
 _TELLING = re.compile(r"^\[|return data|workloads with|abstains|champion|challenger|[Rr]efused|promoted|failed|faults")
 _OURS = ("controller", "endpoint", "mlflow")
 
@@ -112,11 +113,14 @@ class Product:
         if marker.exists():
             return
         born = self.shop_born()
-        wait = max(0.0, born + _SETTLE - time.time())
-        self.say(
-            f"measuring the running shop for {wait:.0f} s, to draw {DAYS:g} days of past at its levels (synthetic)"
-        )
-        time.sleep(wait)
+        self.say(f"measuring the running shop, to draw {DAYS:g} days of past at its levels (synthetic)")
+        while not settled(PROMETHEUS):
+            if time.time() > born + _SETTLE:
+                raise StartFailed(
+                    f"the shop's memory does not come to rest in {_SETTLE:.0f} s, so its past cannot be drawn at its "
+                    "levels: see `kubectl -n shop get pods`"
+                )
+            time.sleep(2)
         text = self.state.root / "history.om"
         levels = measure(PROMETHEUS)
         samples = write_history(text, born - 15, levels=levels)
