@@ -1,0 +1,1 @@
+"""How well detection types, explains and forecasts, where the truth is known: ``python -m bench.detection``."""
