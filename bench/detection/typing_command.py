@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.detection.typing_measure import measure
+from bench.detection.typing_measure import Ask, measure
 from bench.detection.typing_report import as_text, summary
 
 
@@ -17,7 +17,7 @@ def typing(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Inject faults of known type and metric, ask as the endpoint is asked, print what was said."""
-    asks = []
+    asks: list[Ask] = []
     for seed in range(seeds):
         found = measure(seed, repeats)
         offset = 1 + max((one.case for one in asks), default=-1)

@@ -60,11 +60,9 @@ def _changed(window: MetricWindow, changes: Mapping[str, Callable[[Floats], Floa
 def _on_memory(window: MetricWindow, added: Floats, rows: slice) -> MetricWindow:
     """Bytes on top, in all three metrics that show them."""
     percent = 100 / SERVICES[window.workload].limit
-    return _changed(
-        window,
-        {name: lambda v, f=percent if name == "memory_limit_ratio" else 1.0: v + f * added for name in MEMORY},
-        rows,
-    )
+    changes: dict[str, Callable[[Floats], Floats]] = dict.fromkeys(MEMORY, lambda v: v + added)
+    changes["memory_limit_ratio"] = lambda v: v + percent * added
+    return _changed(window, changes, rows)
 
 
 def leak(window: MetricWindow, start: int, length: int, random: np.random.Generator) -> Injected:
@@ -74,16 +72,15 @@ def leak(window: MetricWindow, start: int, length: int, random: np.random.Genera
 
 def leak_at(window: MetricWindow, start: int, length: int, rate: float) -> Injected:
     """Memory grows by a share of its level an hour, until the limit."""
-    service = SERVICES[window.workload]
-    stop = min(start + length, len(window))
-    hours = np.arange(stop - start) * window.step / HOUR
-    found = _on_memory(window, rate * service.memory * hours, slice(start, stop))
-    usage = found.values[start:stop, window.names.index("pod_memory_usage")]
-    over = np.flatnonzero(usage >= service.limit)
-    # Without the noise of the one sample that is highest: where the level itself reaches the limit.
-    before = float(np.median(window.values[start : start + 60, window.names.index("pod_memory_usage")]))
-    exhaustion = start * window.step + (service.limit - before) / (rate * service.memory) * HOUR
-    return Injected(found, start, start + int(over[0]) if over.size else stop, MEMORY, exhaustion)
+    service, rows = SERVICES[window.workload], slice(start, len(window))
+    hours = np.arange(len(window) - start) * window.step / HOUR
+    # It goes on in secret after what is looked at: the truth is when the limit is met, noise, teeth, traffic and all.
+    added = np.asarray(rate * service.memory * hours)
+    found = _on_memory(window, added, rows)
+    over = np.flatnonzero(found.values[rows, window.names.index("pod_memory_usage")] >= service.limit)
+    left = len(window) - start if not over.size else int(over[0])
+    exhaustion = (start + left) * window.step if over.size else None
+    return Injected(found, start, start + min(left, length), MEMORY, exhaustion)
 
 
 def throttling(window: MetricWindow, start: int, length: int, random: np.random.Generator) -> Injected:
@@ -132,8 +129,8 @@ def hog(window: MetricWindow, start: int, length: int, random: np.random.Generat
 def memory_step(window: MetricWindow, start: int, length: int, random: np.random.Generator) -> Injected:
     """A cache is filled: 25 to 70 % more memory within minutes, and no more after."""
     rows = slice(start, min(start + length, len(window)))
-    filled = 1 - np.exp(-np.arange(rows.stop - start) * window.step / random.uniform(60, 400))
-    added = random.uniform(0.25, 0.7) * SERVICES[window.workload].memory * filled
+    filled: Floats = 1 - np.exp(-np.arange(rows.stop - start) * window.step / random.uniform(60, 400))
+    added: Floats = random.uniform(0.25, 0.7) * SERVICES[window.workload].memory * filled
     return Injected(_on_memory(window, added, rows), start, rows.stop, MEMORY)
 
 
@@ -143,7 +140,8 @@ def crash_loop(window: MetricWindow, start: int, length: int, random: np.random.
     life = int(random.integers(4, 8))
     age = np.arange(rows.stop - start)
     usual = SERVICES[window.workload].memory
-    found = _on_memory(window, -0.65 * usual * np.exp(-(age % life) / 2.0), rows)
+    missing: Floats = -0.65 * usual * np.exp(-(age % life) / 2.0)
+    found = _on_memory(window, missing, rows)
     deaths = 1.0 + age // life
     hour = max(round(HOUR / window.step), 1)
     late = deaths - np.r_[np.zeros(min(hour, len(deaths))), deaths[:-hour]][: len(deaths)]
@@ -159,7 +157,9 @@ def collector(window: MetricWindow, start: int, length: int, random: np.random.G
     """The garbage collector is told to wait longer: teeth of 25 to 60 % of the memory, 15 to 50 minutes each."""
     rows = slice(start, min(start + length, len(window)))
     age = np.arange(rows.stop - start) * window.step
-    teeth = random.uniform(0.25, 0.6) * SERVICES[window.workload].memory * (age / random.uniform(900, 3000) % 1.0)
+    teeth = np.asarray(()
+        random.uniform(0.25, 0.6) * SERVICES[window.workload].memory * (age / random.uniform(900, 3000) % 1.0)
+    )
     return Injected(_on_memory(window, teeth, rows), start, rows.stop, MEMORY)
 
 

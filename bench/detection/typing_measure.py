@@ -66,7 +66,8 @@ def train(seed: int) -> tuple[Ensemble, dict[str, MetricWindow]]:
 
 def instance(window: MetricWindow) -> Instance:
     """A window as a client sends it."""
-    gaps = np.where(np.isfinite(window.values), window.values, None)
+    gaps = window.values.astype(object)
+    gaps[~np.isfinite(window.values)] = None
     return Instance(
         workload=window.workload,
         end=datetime.fromisoformat(str(window.times[-1])).replace(tzinfo=UTC),

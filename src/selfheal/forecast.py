@@ -4,64 +4,57 @@ from __future__ import annotations
 
 import numpy as np
 
-from selfheal.anomaly_type import growth
+from selfheal.anomaly_type import RESTARTS, column
 from selfheal.protocol import Forecast
+from selfheal.trend import growth
 from selfheal.window import DAY, Floats, MetricWindow
 
+_USAGE, _RATIO, _VOLUME = "pod_memory_usage", "memory_limit_ratio", "persistent_volume_usage"
 _HORIZON = 7 * DAY  # farther ahead a straight line means nothing
-_BLOCKS = 8
-_ONE_SIDED_95 = 1.645  # the lower end of a 90 % interval
+_REACH = 30.0  # nor farther than so many times the growth that was seen: a morning's rise is not a week's
 
 
 def exhaustion(window: MetricWindow) -> Forecast | None:
     """The nearest exhaustion of memory or storage, None where nothing grows steadily towards a known limit.
 
-    Memory's limit is told by ``pod_memory_usage`` over ``memory_limit_ratio``; a volume's is 100 %.
+    Memory's limit is told by ``pod_memory_usage`` over ``memory_limit_ratio``; a volume's is 100 %. A window holds the
+    worst pod's and the fullest volume's samples (the catalogue's ``max``), so the nearest exhaustion of any is told.
     """
-    found = [
-        forecast
-        for metric, limit in (
-            ("pod_memory_usage", _memory_limit(window)),
-            ("persistent_volume_usage", 100.0 if "persistent_volume_usage" in window.names else None),
-        )
-        if limit is not None and (forecast := _until(window, metric, limit)) is not None
-    ]
-    return min(found, key=lambda forecast: forecast.exhausted_in, default=None)
+    found = [_memory(window), _volume(window)]
+    return min((one for one in found if one is not None), key=lambda one: one.exhausted_in, default=None)
 
 
-def _memory_limit(window: MetricWindow) -> float | None:
-    if not {"pod_memory_usage", "memory_limit_ratio"} <= set(window.names):
+def _memory(window: MetricWindow) -> Forecast | None:
+    usage, ratio = column(window, _USAGE), column(window, _RATIO)
+    if usage is None or ratio is None:
         return None
-    usage, ratio = (window.values[:, window.names.index(name)] for name in ("pod_memory_usage", "memory_limit_ratio"))
-    both = np.isfinite(usage) & np.isfinite(ratio) & (ratio > 0) & (usage > 0)
+    limit = _memory_limit(usage, ratio)
+    return None if limit is None else _until(window, _USAGE, usage, limit)
+
+
+def _memory_limit(usage: Floats, ratio: Floats) -> float | None:
     # The newest rows alone: a limit may have been raised inside the window.
-    recent = (usage[both] / ratio[both] * 100)[-10:]
-    return float(np.median(recent)) if recent.size else None
+    usage, ratio = usage[-10:], ratio[-10:]
+    both = (ratio > 0) & (usage > 0)  # not so for gaps
+    return float(np.median(usage[both] / ratio[both])) * 100 if both.any() else None
 
 
-def _until(window: MetricWindow, metric: str, limit: float) -> Forecast | None:
-    recent = growth(window.values[:, window.names.index(metric)])
-    if recent is None:
+def _volume(window: MetricWindow) -> Forecast | None:
+    percent = column(window, _VOLUME)
+    return None if percent is None else _until(window, _VOLUME, percent, 100.0)
+
+
+def _until(window: MetricWindow, metric: str, values: Floats, limit: float) -> Forecast | None:
+    trend = growth(values, column(window, RESTARTS) if metric == _USAGE else None)
+    if trend is None:
         return None
-    slope, error = _trend(recent)
-    left = max(limit - float(recent[-1]), 0.0)
-    if slope <= 0 or left > slope * _HORIZON / window.step:
+    left = max(limit - trend.level, 0.0)
+    rows = left / trend.slope
+    if rows * window.step > _HORIZON or rows > _REACH * (len(window) - trend.since):
         return None
     return Forecast(
         metric=metric,
         limit=limit,
-        exhausted_in=left / slope * window.step,
-        exhausted_in_lower=left / (slope + _ONE_SIDED_95 * error) * window.step,
+        exhausted_in=rows * window.step,
+        exhausted_in_lower=left / trend.most * window.step,
     )
-
-
-def _trend(values: Floats) -> tuple[float, float]:
-    """Slope a sample and its standard error, from means of blocks: neighbours in time are no independent witnesses."""
-    blocks = np.array_split(values, min(_BLOCKS, len(values) // 2))
-    means = np.array([block.mean() for block in blocks])
-    centres = np.cumsum([len(block) for block in blocks]) - np.array([len(block) for block in blocks]) / 2
-    offsets = centres - centres.mean()
-    slope = float(offsets @ means / (offsets @ offsets))
-    rest = means - means.mean() - slope * offsets
-    error = float(np.sqrt(rest @ rest / max(len(means) - 2, 1) / (offsets @ offsets)))
-    return slope, error

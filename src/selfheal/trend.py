@@ -1,0 +1,208 @@
+"""Whether a metric grows, how fast, and how sure that is: told from one window, robustly and without a model.
+
+What looks like growth and is none: a step, a level reached and held, the rising edges of a garbage collector's teeth.
+What hides growth: restarts, noise, teeth. Growth is only told where it goes on until the newest sample.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from selfheal.window import Floats
+
+Rows = npt.NDArray[np.intp]
+
+LEAST = 10
+"""Samples of growth without which none is told."""
+
+_MOST_BLOCKS = 40
+_LEAST_RISE = 0.02  # of the level
+_LEAST_TEETH = 3
+_RESET, _SURE_RESET = 0.3, 0.6  # a lone drop by this share of the level is a new process even where none was counted
+_TOOTH = 0.03  # of the level; smaller drops are noise
+_NOISES = 6.0  # or by so many times the usual change between neighbours
+_SURE = 4.0  # slope over its standard error
+_CLEAR = 0.8  # share of the movement since the growth began that it explains
+_NEVER = 0.04  # of the slope: a straight line through a living service is never better known than that
+_STILL = 0.5  # of the slope must be left in the newest half of the growth
+_TIMES = np.array([np.nan, 6.31, 2.92, 2.35, 2.13, 2.02, 1.94, 1.89, 1.86, 1.83, 1.81])
+"""One-sided 95 % quantile of Student's t by degrees of freedom; 1.7 beyond."""
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Steady growth that goes on at the newest sample.
+
+    Attributes:
+        slope: Units a row.
+        least: Slope at the low end of its 90 % interval.
+        most: Slope at the high end.
+        level: Where the growth stands now; of a saw-tooth, the height of its peaks.
+        since: Row at which it began, or of the oldest sample that shows it.
+    """
+
+    slope: float
+    least: float
+    most: float
+    level: float
+    since: int
+
+
+def growth(values: Floats, restarts: Floats | None = None) -> Trend | None:
+    """The growth of one metric up to its newest sample, None where there is none or nobody can tell.
+
+    Args:
+        values: Shape [t], NaN for a gap.
+        restarts: Restart counts on the same rows, where known: a drop at a restart is a new process, any other one may
+            be the garbage collector.
+    """
+    rows = np.flatnonzero(np.isfinite(values))
+    if len(rows) < LEAST:
+        return None
+    known = values[rows]
+    if known[-1] <= known.min() + _LEAST_RISE * abs(known[-1]):  # the cheap way out, taken by nearly all
+        return None
+    first, teeth = _teeth(known, None if restarts is None else restarts[rows])
+    rows, known = rows[first:], known[first:]
+    if len(known) < LEAST:
+        return None
+    return _of_teeth(rows, known, teeth - first) if teeth.size else _of_line(rows, known)
+
+
+def _teeth(known: Floats, restarts: Floats | None) -> tuple[int, Rows]:
+    """Where the life of the newest process begins, and the first rows of its saw-tooth's teeth."""
+    steps = np.diff(known)
+    noise = float(np.median(np.abs(steps)))
+    drops = np.flatnonzero(steps < -np.maximum(_TOOTH * np.abs(known[:-1]), _NOISES * noise)) + 1
+    if not drops.size:
+        return 0, drops
+    first: int = 0
+    if restarts is not None and np.isfinite(restarts).any():
+        counted = np.flatnonzero(np.diff(restarts) > 0) + 1
+        # The count is scraped apart from the memory, and memory may fall a scrape before the container is back.
+        near = [drop for drop in drops if np.any(np.abs(counted - drop) <= 2)]
+        first = int(near[-1]) if near else 0
+    drops = drops[drops > first]
+    if len(drops) == 1 and _new_process(known[first:], int(drops[0]) - first):
+        return int(drops[0]), drops[:0]
+    return first, drops
+
+
+def _new_process(known: Floats, drop: int) -> bool:
+    """Whether a lone drop is a new process; a climb's end is rather a collection, unless nearly all was given back."""
+    kept = float(known[drop] / known[drop - 1]) if known[drop - 1] > 0 else 1.0
+    if kept > 1 - _RESET or kept <= 1 - _SURE_RESET:
+        return kept <= 1 - _SURE_RESET
+    return _of_line(np.arange(drop), known[:drop]) is None
+
+
+def _of_teeth(rows: Rows, known: Floats, starts: Rows) -> Trend | None:
+    """Growth of what is left after each collection: the floor of the teeth, not their rising edges."""
+    ends = np.r_[starts[1:], len(known)].astype(int)
+    teeth = [(int(a), int(b)) for a, b in zip(starts, ends, strict=True) if b - a >= 3]
+    if len(teeth) < _LEAST_TEETH:
+        return None
+    floors = np.array([_foot(known[a:b]) for a, b in teeth])
+    moments = np.array([float(rows[a]) for a, _ in teeth])
+    heights = [float(known[a:b].max()) - floor for (a, b), floor in zip(teeth[:-1], floors[:-1], strict=True)]
+    slope, error = _fit(moments, floors)
+    if _stepped(floors - floors.mean()) >= slope**2 * float(np.sum((moments - moments.mean()) ** 2)):
+        return None
+    wide = _student(len(floors) - 2) * np.hypot(error, _NEVER * slope)
+    rise = slope * (moments[-1] - moments[0])
+    if slope <= wide or rise < max(_LEAST_RISE * abs(float(floors[0])), 0.25 * float(np.median(heights))):
+        return None
+    now = float(np.median(floors - slope * moments)) + slope * float(rows[-1])
+    return Trend(slope, slope - wide, slope + wide, now + float(np.median(heights)), int(rows[teeth[0][0]]))
+
+
+def _foot(tooth: Floats) -> float:
+    """Where a tooth begins, by the line through its first half."""
+    half = tooth[: max(3, len(tooth) // 2)]
+    slope, _ = _fit(np.arange(len(half), dtype=float), half)
+    return float(half.mean() - slope * (len(half) - 1) / 2)
+
+
+def _of_line(rows: Rows, known: Floats) -> Trend | None:
+    """A level that begins to grow somewhere in the window, or grew all along."""
+    size = max(1, len(known) // _MOST_BLOCKS)
+    whole = len(known) // size * size
+    blocks = np.median(known[-whole:].reshape(-1, size), axis=1)
+    moments = rows[-whole:].reshape(-1, size).mean(axis=1)
+    begin = _knee(blocks, max(-(-LEAST // size), 5))
+    if begin is None:
+        return None
+    y, x = blocks[begin:], moments[begin:]
+    slope, error = _robust(x, y)
+    newer = len(y) // 2
+    older, _ = _robust(x[: newer + 1], y[: newer + 1])
+    late, unsure = _robust(x[newer:], y[newer:])
+    rise = slope * (x[-1] - x[0])
+    rest = y - y.mean() - slope * (x - x.mean())
+    unexplained = float(rest @ rest) / max(float(np.sum((y - y.mean()) ** 2)), 1e-300)
+    if slope <= _SURE * error or rise < _LEAST_RISE * abs(float(np.median(known))) or unexplained > 1 - _CLEAR:
+        return None
+    if late + unsure < _STILL * slope:
+        return None
+    wide = _student(len(y) - 2) * np.hypot(error, np.hypot(abs(late - older) / 2, _NEVER * slope))
+    now = float(np.median(y - slope * x)) + slope * float(rows[-1])
+    return Trend(slope, slope - wide, slope + wide, now, int(x[0]))
+
+
+@lru_cache(maxsize=64)
+def _hinges(count: int, least: int) -> tuple[Floats, Floats]:
+    """Flat until k, then a ramp, for each k: centred, shape [k, count], and their squares."""
+    ramps = np.maximum(np.arange(count)[None, :] - np.arange(max(count - least + 1, 1))[:, None], 0.0)
+    ramps -= ramps.mean(axis=1, keepdims=True)
+    return ramps, (ramps**2).sum(axis=1)
+
+
+def _knee(blocks: Floats, least: int) -> int | None:
+    """The block where growth begins; None where a step tells the story better, or nothing grows."""
+    if len(blocks) < least:
+        return None
+    centred = blocks - blocks.mean()
+    ramps, squares = _hinges(len(blocks), least)
+    along = ramps @ centred
+    explained = np.where(along > 0, along**2 / squares, 0.0)
+    best = int(np.argmax(explained))
+    return best if explained[best] > _stepped(centred) else None
+
+
+def _stepped(centred: Floats) -> float:
+    """How much of a centred series the best single step explains, as a sum of squares."""
+    count = np.arange(1, len(centred))
+    sums = np.cumsum(centred)[:-1]
+    return float((sums**2 * len(centred) / (count * (len(centred) - count))).max())
+
+
+def _robust(x: Floats, y: Floats) -> tuple[float, float]:
+    """Theil-Sen's slope, and a standard error that knows that neighbours in time are no independent witnesses."""
+    upper = np.triu_indices(len(x), 1)
+    slope = float(np.median((y[upper[1]] - y[upper[0]]) / (x[upper[1]] - x[upper[0]])))
+    return slope, _error(x, y, slope)
+
+
+def _fit(x: Floats, y: Floats) -> tuple[float, float]:
+    """Least squares: slope and its standard error."""
+    offsets = x - x.mean()
+    slope = float(offsets @ y / (offsets @ offsets))
+    return slope, _error(x, y, slope)
+
+
+def _error(x: Floats, y: Floats, slope: float) -> float:
+    offsets = x - x.mean()
+    rest = y - y.mean() - slope * offsets
+    power = float(rest @ rest)
+    memory = float(rest[1:] @ rest[:-1]) / power if power > 0 else 0.0
+    memory = min(max(memory, 0.0), 0.9)
+    spread = power / max(len(x) - 2, 1) / float(offsets @ offsets)
+    return float(np.sqrt(spread * (1 + memory) / (1 - memory)))
+
+
+def _student(freedom: int) -> float:
+    return float(_TIMES[freedom]) if 0 < freedom < len(_TIMES) else 1.75
