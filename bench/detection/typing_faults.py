@@ -157,9 +157,8 @@ def collector(window: MetricWindow, start: int, length: int, random: np.random.G
     """The garbage collector is told to wait longer: teeth of 25 to 60 % of the memory, 15 to 50 minutes each."""
     rows = slice(start, min(start + length, len(window)))
     age = np.arange(rows.stop - start) * window.step
-    teeth = np.asarray(()
-        random.uniform(0.25, 0.6) * SERVICES[window.workload].memory * (age / random.uniform(900, 3000) % 1.0)
-    )
+    height = random.uniform(0.25, 0.6) * SERVICES[window.workload].memory
+    teeth = np.asarray(height * (age / random.uniform(900, 3000) % 1.0))
     return Injected(_on_memory(window, teeth, rows), start, rows.stop, MEMORY)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from selfheal.anomaly_type import RESTARTS, column
 from selfheal.protocol import Forecast
-from selfheal.trend import growth
-from selfheal.window import DAY, Floats, MetricWindow
+from selfheal.trend import Trend, growth
+from selfheal.window import DAY, MetricWindow
 
 _USAGE, _RATIO, _VOLUME = "pod_memory_usage", "memory_limit_ratio", "persistent_volume_usage"
 _HORIZON = 7 * DAY  # farther ahead a straight line means nothing
@@ -26,28 +26,21 @@ def exhaustion(window: MetricWindow) -> Forecast | None:
 
 def _memory(window: MetricWindow) -> Forecast | None:
     usage, ratio = column(window, _USAGE), column(window, _RATIO)
-    if usage is None or ratio is None:
+    if usage is None or ratio is None or (trend := growth(usage, column(window, RESTARTS))) is None:
         return None
-    limit = _memory_limit(usage, ratio)
-    return None if limit is None else _until(window, _USAGE, usage, limit)
-
-
-def _memory_limit(usage: Floats, ratio: Floats) -> float | None:
     # The newest rows alone: a limit may have been raised inside the window.
     usage, ratio = usage[-10:], ratio[-10:]
     both = (ratio > 0) & (usage > 0)  # not so for gaps
-    return float(np.median(usage[both] / ratio[both])) * 100 if both.any() else None
+    return _until(window, _USAGE, trend, float(np.median(usage[both] / ratio[both])) * 100) if both.any() else None
 
 
 def _volume(window: MetricWindow) -> Forecast | None:
     percent = column(window, _VOLUME)
-    return None if percent is None else _until(window, _VOLUME, percent, 100.0)
+    trend = None if percent is None else growth(percent)
+    return None if trend is None else _until(window, _VOLUME, trend, 100.0)
 
 
-def _until(window: MetricWindow, metric: str, values: Floats, limit: float) -> Forecast | None:
-    trend = growth(values, column(window, RESTARTS) if metric == _USAGE else None)
-    if trend is None:
-        return None
+def _until(window: MetricWindow, metric: str, trend: Trend, limit: float) -> Forecast | None:
     left = max(limit - trend.level, 0.0)
     rows = left / trend.slope
     if rows * window.step > _HORIZON or rows > _REACH * (len(window) - trend.since):

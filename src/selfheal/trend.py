@@ -28,6 +28,7 @@ _NOISES = 6.0  # or by so many times the usual change between neighbours
 _SURE = 4.0  # slope over its standard error
 _CLEAR = 0.8  # share of the movement since the growth began that it explains
 _NEVER = 0.04  # of the slope: a straight line through a living service is never better known than that
+_LEAST_CLEAR = 0.5  # share of the movement of the whole window that a flat line with a ramp at its end explains
 _STILL = 0.5  # of the slope must be left in the newest half of the growth
 _TIMES = np.array([np.nan, 6.31, 2.92, 2.35, 2.13, 2.02, 1.94, 1.89, 1.86, 1.83, 1.81])
 """One-sided 95 % quantile of Student's t by degrees of freedom; 1.7 beyond."""
@@ -75,8 +76,8 @@ def growth(values: Floats, restarts: Floats | None = None) -> Trend | None:
 
 def _teeth(known: Floats, restarts: Floats | None) -> tuple[int, Rows]:
     """Where the life of the newest process begins, and the first rows of its saw-tooth's teeth."""
-    steps = np.diff(known)
-    noise = float(np.median(np.abs(steps)))
+    steps = known[1:] - known[:-1]
+    noise = _middle(np.abs(steps))
     drops = np.flatnonzero(steps < -np.maximum(_TOOTH * np.abs(known[:-1]), _NOISES * noise)) + 1
     if not drops.size:
         return 0, drops
@@ -106,6 +107,9 @@ def _of_teeth(rows: Rows, known: Floats, starts: Rows) -> Trend | None:
     teeth = [(int(a), int(b)) for a, b in zip(starts, ends, strict=True) if b - a >= 3]
     if len(teeth) < _LEAST_TEETH:
         return None
+    lows = [float(known[a:b].min()) for a, b in (teeth[0], teeth[-1])]
+    if lows[1] <= lows[0] + _LEAST_RISE / 2 * abs(lows[0]):  # the cheap way out once more
+        return None
     floors = np.array([_foot(known[a:b]) for a, b in teeth])
     moments = np.array([float(rows[a]) for a, _ in teeth])
     heights = [float(known[a:b].max()) - floor for (a, b), floor in zip(teeth[:-1], floors[:-1], strict=True)]
@@ -123,8 +127,9 @@ def _of_teeth(rows: Rows, known: Floats, starts: Rows) -> Trend | None:
 def _foot(tooth: Floats) -> float:
     """Where a tooth begins, by the line through its first half."""
     half = tooth[: max(3, len(tooth) // 2)]
-    slope, _ = _fit(np.arange(len(half), dtype=float), half)
-    return float(half.mean() - slope * (len(half) - 1) / 2)
+    offsets = np.arange(len(half)) - (len(half) - 1) / 2
+    slope = float(offsets @ half / (offsets @ offsets))
+    return float(half.sum()) / len(half) - slope * (len(half) - 1) / 2
 
 
 def _of_line(rows: Rows, known: Floats) -> Trend | None:
@@ -170,7 +175,9 @@ def _knee(blocks: Floats, least: int) -> int | None:
     along = ramps @ centred
     explained = np.where(along > 0, along**2 / squares, 0.0)
     best = int(np.argmax(explained))
-    return best if explained[best] > _stepped(centred) else None
+    if explained[best] < _LEAST_CLEAR * float(centred @ centred) or explained[best] <= _stepped(centred):
+        return None
+    return best
 
 
 def _stepped(centred: Floats) -> float:
@@ -182,21 +189,33 @@ def _stepped(centred: Floats) -> float:
 
 def _robust(x: Floats, y: Floats) -> tuple[float, float]:
     """Theil-Sen's slope, and a standard error that knows that neighbours in time are no independent witnesses."""
-    upper = np.triu_indices(len(x), 1)
-    slope = float(np.median((y[upper[1]] - y[upper[0]]) / (x[upper[1]] - x[upper[0]])))
+    one, other = _pairs(len(x))
+    slope = _middle((y[other] - y[one]) / (x[other] - x[one]))
     return slope, _error(x, y, slope)
+
+
+@lru_cache(maxsize=64)
+def _pairs(count: int) -> tuple[Rows, Rows]:
+    one, other = np.triu_indices(count, 1)
+    return one, other
+
+
+def _middle(values: Floats) -> float:
+    """The upper median; numpy's own costs ten times as much on so few values."""
+    half = len(values) // 2
+    return float(np.partition(values, half)[half])
 
 
 def _fit(x: Floats, y: Floats) -> tuple[float, float]:
     """Least squares: slope and its standard error."""
-    offsets = x - x.mean()
+    offsets = x - x.sum() / len(x)
     slope = float(offsets @ y / (offsets @ offsets))
     return slope, _error(x, y, slope)
 
 
 def _error(x: Floats, y: Floats, slope: float) -> float:
-    offsets = x - x.mean()
-    rest = y - y.mean() - slope * offsets
+    offsets = x - x.sum() / len(x)
+    rest = y - y.sum() / len(y) - slope * offsets
     power = float(rest @ rest)
     memory = float(rest[1:] @ rest[:-1]) / power if power > 0 else 0.0
     memory = min(max(memory, 0.0), 0.9)
