@@ -1,4 +1,4 @@
-"""Judges an ensemble without labels, and decides between champion and challenger.
+"""Judges an ensemble without labels.
 
 Held-back normal data tells how often it cries wolf; faults injected into that data (:mod:`selfheal.injection`) tell
 what it finds, how late, and whether its confidence is honest. Labels of evaluation sets are never seen here.
@@ -7,7 +7,7 @@ what it finds, how late, and whether its confidence is honest. Labels of evaluat
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import comb
@@ -17,9 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from selfheal.catalogue import catalogue_hash
+from selfheal.comparison import MARGINS, Margins, better
 from selfheal.errors import NoData
 from selfheal.injection import inject
-from selfheal.report import Bin, Curve, Data, Rate, Report, WorkloadRow
+from selfheal.measures import episodes_interval, mean, phi, precision_recall, rate_interval, reliability, share_interval
+from selfheal.report import Curve, Data, Matrix, Precision, Rate, Report, SetRow, WorkloadRow
 from selfheal.vote import QUORUM
 from selfheal.window import DAY, Floats, MetricWindow
 
@@ -33,30 +35,10 @@ Flags = npt.NDArray[np.bool_]
 ROUNDS = 3  # how often each workload gets other faults; one round of a short window holds too few to count
 ANOMALOUS = 0.05  # share of faulty rows that confidence is calibrated for; injected faults are more frequent
 
-_BINS = 10
+ENSEMBLE = "ensemble"  # beside the detectors' names
+
+_CLUMP = 3600.0  # seconds in which rows may hang together
 _CURVES, _CURVE_POINTS = 12, 400
-
-
-@dataclass(frozen=True)
-class Margins:
-    """When a challenger is refused.
-
-    Attributes:
-        false_rise: False episodes a day and workload that it may add.
-        recall_fall: Share of injected faults that it may lose.
-        most_false: False episodes a day and workload that nobody may exceed, champion or not.
-        least_recall: Share of injected faults that everybody must find.
-        most_ece: Calibration error that nobody may exceed.
-    """
-
-    false_rise: float = 0.25
-    recall_fall: float = 0.05
-    most_false: float = 6.0
-    least_recall: float = 0.4
-    most_ece: float = 0.25
-
-
-MARGINS = Margins()
 
 
 def evaluate(
@@ -86,12 +68,12 @@ def evaluate(
     windows = [window for window in held_back if len(window)]
     if not windows:
         raise NoData("no held-back data to judge the model on: collect a longer history")
-    tally = _Tally(ensemble.settings.level)
+    tally = _Tally(ensemble)
     for index, window in enumerate(windows):
-        tally.add(ensemble, window, [np.random.default_rng([seed, index, turn]) for turn in range(ROUNDS)])
+        tally.add(window, [np.random.default_rng([seed, index, turn]) for turn in range(ROUNDS)])
         if progress:
             progress("evaluate", index + 1, len(windows))
-    return tally.report(ensemble, describe(windows), training)
+    return tally.report(describe(windows), training, seed)
 
 
 def describe(windows: Sequence[MetricWindow]) -> Data:
@@ -117,120 +99,231 @@ def _moment(time: np.datetime64) -> datetime:
     return datetime.fromtimestamp(int(time.astype("datetime64[s]").astype("int64")), UTC)
 
 
+@dataclass(frozen=True)
+class _Calm:
+    """A window of normal data, judged."""
+
+    workload: str
+    days: float
+    trace: Trace
+    passed: Flags
+
+    @property
+    def episodes(self) -> int:
+        """Alarms in it, all of them false."""
+        return len(_stretches(self.trace.anomaly))
+
+
+@dataclass(frozen=True)
+class _Ill:
+    """The same window with faults, judged."""
+
+    workload: str
+    draw: int
+    days: float
+    trace: Trace
+    faulty: Flags
+    waits: tuple[float | None, ...]
+
+    @property
+    def delays(self) -> list[float]:
+        """Of the faults that were found."""
+        return [wait for wait in self.waits if wait is not None]
+
+
 @dataclass
 class _Tally:
     """What is counted window by window."""
 
-    level: float
+    ensemble: Ensemble
     rows: list[WorkloadRow] = field(default_factory=list)
-    quiet: list[tuple[Mapping[str, Floats], Mapping[str, Flags], Flags]] = field(default_factory=list)
-    sick: list[tuple[Mapping[str, Flags], Floats, Flags]] = field(default_factory=list)
-    delays: list[float] = field(default_factory=list)
+    calm: list[_Calm] = field(default_factory=list)
+    ill: list[_Ill] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
 
-    def add(self, ensemble: Ensemble, window: MetricWindow, chances: Sequence[np.random.Generator]) -> None:
+    def add(self, window: MetricWindow, chances: Sequence[np.random.Generator]) -> None:
         """Judge one window, once as it is and once with each set of faults."""
-        calm = ensemble.trace(window)
-        if len(calm.votes) < QUORUM:
-            self.rows.append(_row(window, len(calm.votes), None, []))
+        trace = self.ensemble.trace(window)
+        days = len(window) * window.step / DAY
+        if len(trace.votes) < QUORUM:
+            self.rows.append(self._row(window, trace, None, []))
             return
-        self.quiet.append((calm.scores, calm.votes, calm.anomaly))
-        waits: list[float | None] = []
-        for chance in chances:
-            ill, faulty = inject(window, chance)
-            found = ensemble.trace(ill)
-            self.sick.append((found.votes, found.confidence, faulty))
-            waits += _waits(faulty, found.anomaly, window.step)
-            if chance is chances[0] and len(self.curves) < _CURVES:
-                self.curves.append(_curve(window, ill, faulty, found))
-        self.rows.append(_row(window, len(calm.votes), calm.anomaly, waits))
-        self.delays += [wait for wait in waits if wait is not None]
+        calm = _Calm(window.workload, days, trace, self._passed(trace))
+        ill = [self._spoil(window, draw, chance) for draw, chance in enumerate(chances, start=1)]
+        self.calm.append(calm)
+        self.ill += ill
+        self.rows.append(self._row(window, trace, calm, ill))
 
-    def report(self, ensemble: Ensemble, data: Data, training: Data | None) -> Report:
+    def _passed(self, trace: Trace) -> Flags:
+        """Whether two pass the level, of the rows at which two can."""
+        level = self.ensemble.settings.level
+        passed: Flags = np.sum([score >= 1 - level for score in trace.scores.values()], axis=0) >= QUORUM
+        return passed[sorted(map(_start, trace.scores.values()))[QUORUM - 1] :]
+
+    def _spoil(self, window: MetricWindow, draw: int, chance: np.random.Generator) -> _Ill:
+        ill, faulty = inject(window, chance)
+        trace = self.ensemble.trace(ill)
+        if draw == 1 and len(self.curves) < _CURVES:
+            self.curves.append(_curve(window, ill, faulty, trace))
+        waits = tuple(_waits(faulty, trace.anomaly, window.step))
+        return _Ill(window.workload, draw, len(window) * window.step / DAY, trace, faulty, waits)
+
+    def _row(self, window: MetricWindow, trace: Trace, calm: _Calm | None, ill: Sequence[_Ill]) -> WorkloadRow:
+        waits, delays = [wait for one in ill for wait in one.waits], [wait for one in ill for wait in one.delays]
+        curve = _precision(ill, lambda one: one.score)
+        return WorkloadRow(
+            workload=window.workload,
+            days=len(window) * window.step / DAY,
+            voters=len(trace.votes),
+            false_episodes=calm.episodes if calm else 0,
+            alarmed=mean(calm.trace.anomaly) if calm else None,
+            events=len(waits),
+            found=len(delays),
+            delay=_median(delays),
+            realised=mean(calm.passed) if calm else None,
+            area=curve.area if curve else None,
+            basis="workload" if window.workload in self.ensemble.workloads else "pooled",
+            abstained=dict(trace.abstained),
+            without=_without(self.ensemble, window.workload),
+        )
+
+    def report(self, data: Data, training: Data | None, seed: int) -> Report:
         """All of it together."""
-        judged = [row for row in self.rows if row.alarmed is not None]
-        days, events = sum(row.days for row in judged), sum(row.events for row in judged)
-        ece, bins = self._reliability()
+        days, false = sum(one.days for one in self.calm), sum(one.episodes for one in self.calm)
+        waits, delays = [w for one in self.ill for w in one.waits], [w for one in self.ill for w in one.delays]
+        ece, bins = reliability([(one.trace.confidence, one.faulty) for one in self.ill], ANOMALOUS)
         return Report(
-            metrics=ensemble.names,
-            step=ensemble.step,
-            catalogue=catalogue_hash(ensemble.names),
+            metrics=self.ensemble.names,
+            step=self.ensemble.step,
+            catalogue=catalogue_hash(self.ensemble.names),
             held_back=data,
             training=training,
-            rates=self._rates(),
+            rates={name: self._rate(name) for name in _detectors(self.calm)},
             vote=self._vote_rate(),
-            false_episodes_per_day=sum(row.false_episodes for row in judged) / days if days else None,
-            events=events,
-            recall=sum(row.found for row in judged) / events if events else None,
-            delay=float(np.median(self.delays)) if self.delays else None,
+            false_episodes_per_day=false / days if days else None,
+            false_interval=episodes_interval(false, days),
+            events=len(waits),
+            recall=len(delays) / len(waits) if waits else None,
+            recall_interval=share_interval(len(delays), len(waits)),
+            delay=_median(delays),
             ece=ece,
             reliability=bins,
-            correlation=self._correlation(),
+            correlation=_correlation(self.ill),
+            correlation_normal=_correlation(self.calm),
+            precision=_curves(self.ill),
+            sets=_sets(self.calm, self.ill),
             workloads=tuple(sorted(self.rows, key=lambda row: row.workload)),
             curves=tuple(self.curves),
-            notes=_notes(self.rows, events),
+            notes=_notes(self.rows, len(waits)),
+            seed=seed,
         )
-
-    def _rates(self) -> dict[str, Rate]:
-        names = sorted({name for scores, _, _ in self.quiet for name in scores})
-        return {name: self._rate(name) for name in names}
 
     def _rate(self, name: str) -> Rate:
-        scores = np.concatenate([scores[name] for scores, _, _ in self.quiet if name in scores])
-        votes = np.concatenate([votes[name] for _, votes, _ in self.quiet if name in votes])
-        passed = scores >= 1 - self.level
-        return Rate(nominal=self.level, realised=_mean(passed), voted=_mean(votes), rows=len(scores))
+        level = self.ensemble.settings.level
+        judged = [one.trace for one in self.calm if name in one.trace.scores]
+        passed = [trace.scores[name][_start(trace.scores[name]) :] >= 1 - level for trace in judged]
+        return self._told(level, passed, [trace.votes[name] for trace in judged])
 
     def _vote_rate(self) -> Rate:
-        passed = [
-            sum((score >= 1 - self.level).astype(int) for score in scores.values()) for scores, _, _ in self.quiet
-        ]
-        alarmed = [anomaly for _, _, anomaly in self.quiet]
+        nominal = _at_least(QUORUM, 4, self.ensemble.settings.level)
+        return self._told(nominal, [one.passed for one in self.calm], [one.trace.anomaly for one in self.calm])
+
+    def _told(self, nominal: float, passed: Sequence[Flags], voted: Sequence[Flags]) -> Rate:
+        rows = sum(len(part) for part in passed)
         return Rate(
-            nominal=_at_least(QUORUM, 4, self.level),
-            realised=_mean(np.concatenate(passed) >= QUORUM) if passed else None,
-            voted=_mean(np.concatenate(alarmed)) if alarmed else None,
-            rows=sum(len(part) for part in alarmed),
+            nominal=nominal,
+            realised=mean(np.concatenate(passed)) if rows else None,
+            voted=mean(np.concatenate(voted)) if voted else None,
+            rows=rows,
+            interval=rate_interval(passed, max(1, round(_CLUMP / self.ensemble.step))),
         )
 
-    def _reliability(self) -> tuple[float | None, tuple[Bin, ...]]:
-        if not self.sick:
-            return None, ()
-        confidence = np.concatenate([part for _, part, _ in self.sick])
-        faulty = np.concatenate([part for _, _, part in self.sick])
-        share = float(faulty.mean())
-        if share in (0.0, 1.0):
-            return None, ()
-        weight = np.where(faulty, ANOMALOUS / share, (1 - ANOMALOUS) / (1 - share)) / len(faulty)
-        bins = _bins(confidence, faulty, weight)
-        return sum(one.weight * abs(one.confidence - one.faulty) for one in bins), bins
 
-    def _correlation(self) -> dict[str, dict[str, float | None]]:
-        names = sorted({name for votes, _, _ in self.sick for name in votes})
-        return {one: {other: self._pair(one, other) for other in names} for one in names}
-
-    def _pair(self, one: str, other: str) -> float | None:
-        both = [(votes[one], votes[other]) for votes, _, _ in self.sick if one in votes and other in votes]
-        if not both:
-            return None
-        a, b = (np.concatenate([pair[side] for pair in both]).astype(float) for side in (0, 1))
-        if not a.std() or not b.std():
-            return None
-        return float(np.corrcoef(a, b)[0, 1])
+def _without(ensemble: Ensemble, workload: str) -> dict[str, str]:
+    """Why a workload has no models of its own, by detector; empty where it has."""
+    if workload in ensemble.workloads:
+        return {}
+    short, strange = "too little held-back history to be calibrated", "not among the workloads trained on"
+    return {
+        name: member.silent.get(workload, short if workload in member.models else strange)
+        for name, member in ensemble.members.items()
+    }
 
 
-def _row(window: MetricWindow, voters: int, calm: Flags | None, waits: Sequence[float | None]) -> WorkloadRow:
-    known = [wait for wait in waits if wait is not None]
-    return WorkloadRow(
-        workload=window.workload,
-        days=len(window) * window.step / DAY,
-        voters=voters,
-        false_episodes=len(_stretches(calm)) if calm is not None else 0,
-        alarmed=_mean(calm) if calm is not None else None,
+def _start(scores: Floats) -> int:
+    """Rows of warm-up, at which a detector says nothing: they would make it look quieter than it is."""
+    return int(np.argmax(scores > 0)) if (scores > 0).any() else len(scores)
+
+
+def _detectors(judged: Sequence[_Calm | _Ill]) -> list[str]:
+    return sorted({name for one in judged for name in one.trace.votes})
+
+
+def _correlation(judged: Sequence[_Calm | _Ill]) -> Matrix:
+    names, votes = _detectors(judged), [one.trace.votes for one in judged]
+    return {
+        one: {other: phi([(v[one], v[other]) for v in votes if one in v and other in v]) for other in names}
+        for one in names
+    }
+
+
+def _precision(ill: Sequence[_Ill], score: Callable[[Trace], Floats | None]) -> Precision | None:
+    """Of one score, over the windows that have it."""
+    known = [(found, one.faulty) for one in ill if (found := score(one.trace)) is not None]
+    if not known:
+        return None
+    return precision_recall(np.concatenate([one for one, _ in known]), np.concatenate([faulty for _, faulty in known]))
+
+
+def _curves(ill: Sequence[_Ill]) -> dict[str, Precision]:
+    """Of the ensemble and of each detector, as far as they can be told."""
+    found = {ENSEMBLE: _precision(ill, lambda one: one.score)}
+    for name in _detectors(ill):
+        found[name] = _precision(ill, _scores_of(name))
+    return {name: curve for name, curve in found.items() if curve is not None}
+
+
+def _scores_of(detector: str) -> Callable[[Trace], Floats | None]:
+    return lambda one: one.scores.get(detector)
+
+
+def _sets(calm: Sequence[_Calm], ill: Sequence[_Ill]) -> tuple[SetRow, ...]:
+    """Normal data, every draw of faults, and where there are several, every namespace."""
+    found = [_set("normal", calm, [])] if calm else []
+    draws = sorted({one.draw for one in ill})
+    found += [_set(f"faults {draw}", [], [one for one in ill if one.draw == draw]) for draw in draws]
+    spaces = sorted({_namespace(one.workload) for one in calm})
+    for space in spaces if len(spaces) > 1 else []:
+        theirs = [one for one in calm if _namespace(one.workload) == space]
+        found.append(_set(f"namespace {space}", theirs, [one for one in ill if _namespace(one.workload) == space]))
+    return tuple(found)
+
+
+def _set(name: str, calm: Sequence[_Calm], ill: Sequence[_Ill]) -> SetRow:
+    days = sum(one.days for one in calm)
+    waits, delays = [w for one in ill for w in one.waits], [w for one in ill for w in one.delays]
+    areas = {scorer: curve.area for scorer, curve in _curves(ill).items()}
+    area = areas.pop(ENSEMBLE, None)
+    return SetRow(
+        name=name,
+        workloads=len({one.workload for one in calm} | {one.workload for one in ill}),
+        days=days or sum(one.days for one in ill),
+        false_episodes_per_day=sum(one.episodes for one in calm) / days if days else None,
+        realised=mean(np.concatenate([one.passed for one in calm])) if calm else None,
         events=len(waits),
-        found=len(known),
-        delay=float(np.median(known)) if known else None,
+        recall=len(delays) / len(waits) if waits else None,
+        delay=_median(delays),
+        area=area,
+        gain=area - max(areas.values()) if area is not None and areas else None,
     )
+
+
+def _namespace(workload: str) -> str:
+    return workload.partition("/")[0]
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return float(np.median(values)) if values else None
 
 
 def _stretches(flags: Flags) -> list[tuple[int, int]]:
@@ -246,19 +339,6 @@ def _waits(faulty: Flags, anomaly: Flags, step: float) -> list[float | None]:
         hits = np.flatnonzero(anomaly[start:stop])
         found.append(float(hits[0]) * step if hits.size else None)
     return found
-
-
-def _bins(confidence: Floats, faulty: Flags, weight: Floats) -> tuple[Bin, ...]:
-    places = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    found = []
-    for place in range(_BINS):
-        inside = places == place
-        total = float(weight[inside].sum())
-        if total:
-            mean = float((confidence[inside] * weight[inside]).sum() / total)
-            share = float((faulty[inside] * weight[inside]).sum() / total)
-            found.append(Bin(confidence=mean, faulty=min(share, 1.0), weight=min(total, 1.0)))
-    return tuple(found)
 
 
 def _curve(window: MetricWindow, ill: MetricWindow, faulty: Flags, trace: Trace) -> Curve:
@@ -280,10 +360,6 @@ def _curve(window: MetricWindow, ill: MetricWindow, faulty: Flags, trace: Trace)
     )
 
 
-def _mean(flags: Flags) -> float | None:
-    return float(flags.mean()) if len(flags) else None
-
-
 def _at_least(needed: int, of: int, level: float) -> float:
     """Chance that at least ``needed`` of ``of`` independent detectors pass a level."""
     return sum(comb(of, k) * level**k * (1 - level) ** (of - k) for k in range(needed, of + 1))
@@ -297,43 +373,3 @@ def _notes(rows: Sequence[WorkloadRow], events: int) -> tuple[str, ...]:
     if not events:
         found.append("no fault could be injected: the held-back windows are too short or nothing in them moves")
     return tuple(found)
-
-
-def better(challenger: Report, champion: Report | None, margins: Margins = MARGINS) -> tuple[bool, str]:
-    """Whether a challenger may replace the champion.
-
-    Both should have been made on the same held-back data; false episodes count before recall, because a healer that
-    acts on healthy workloads does harm.
-
-    Args:
-        challenger: The new model's report.
-        champion: The report of the model in service, None when there is none (or none that fits this data).
-        margins: How much worse is too much.
-
-    Returns:
-        The decision, and a sentence that says why.
-    """
-    if challenger.false_episodes_per_day is None or challenger.recall is None:
-        return False, "Refused: the challenger could not be judged on this data, collect a longer history."
-    false, recall = challenger.false_episodes_per_day, challenger.recall
-    found = f"{false:.2f} false episodes a day and workload, {recall:.0%} of the injected faults found"
-    if broken := _out_of_bounds(false, recall, challenger.ece, margins):
-        return False, f"Refused: {broken} ({found})."
-    if champion is None or champion.false_episodes_per_day is None or champion.recall is None:
-        return True, f"Accepted: no champion to compare with, and within the absolute bounds ({found})."
-    before = f"the champion has {champion.false_episodes_per_day:.2f} and {champion.recall:.0%}"
-    if false - champion.false_episodes_per_day > margins.false_rise:
-        return False, f"Refused: false episodes rise by more than {margins.false_rise:g} a day ({found}; {before})."
-    if champion.recall - recall > margins.recall_fall:
-        return False, f"Refused: recall falls by more than {margins.recall_fall:.0%} ({found}; {before})."
-    return True, f"Accepted: not worse than the champion within the margins ({found}; {before})."
-
-
-def _out_of_bounds(false: float, recall: float, ece: float | None, margins: Margins) -> str:
-    if false > margins.most_false:
-        return f"more than {margins.most_false:g} false episodes a day and workload"
-    if recall < margins.least_recall:
-        return f"less than {margins.least_recall:.0%} of the injected faults found"
-    if ece is not None and ece > margins.most_ece:
-        return f"its confidence is off by {ece:.2f}, more than {margins.most_ece:g}"
-    return ""

@@ -9,7 +9,13 @@ from collections.abc import Iterator
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-__all__ = ["Bin", "Curve", "Data", "Rate", "Report", "WorkloadRow"]
+__all__ = ["Bin", "Curve", "Data", "Interval", "Matrix", "Precision", "Rate", "Report", "SetRow", "WorkloadRow"]
+
+Interval = tuple[float, float]
+"""Near and far end, 95 %."""
+
+Matrix = dict[str, dict[str, float | None]]
+"""By pair of detectors."""
 
 
 class _Part(BaseModel):
@@ -42,12 +48,35 @@ class Rate(_Part):
         realised: Share of rows that did; None without rows.
         voted: Share of rows with a raised vote (after persistence and hysteresis).
         rows: That the shares rest on.
+        interval: Of ``realised``; None without rows, and in reports older than it.
     """
 
     nominal: float
     realised: float | None
     voted: float | None
     rows: int
+    interval: Interval | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """Realised by nominal; 1 is as promised."""
+        return None if self.realised is None or not self.nominal else self.realised / self.nominal
+
+
+class Precision(_Part):
+    """Precision and recall of rows, over all thresholds of one score.
+
+    Attributes:
+        area: Average precision.
+        base: Share of rows that are faulty: what a score without knowledge reaches.
+        recall: Of the curve's points, rising.
+        precision: At each of them.
+    """
+
+    area: float
+    base: float
+    recall: tuple[float, ...]
+    precision: tuple[float, ...]
 
 
 class Bin(_Part):
@@ -76,6 +105,11 @@ class WorkloadRow(_Part):
         events: Faults injected.
         found: Of them, those with an alarm inside.
         delay: Median seconds from a fault's start to its first alarm.
+        realised: Share of normal rows at which two of four pass their level.
+        area: Average precision of the ensemble's score on rows with faults.
+        basis: The workload's own models, or the pooled ones.
+        abstained: Why, by detector.
+        without: Why it has no models of its own, by detector; empty where it has.
     """
 
     workload: str
@@ -86,6 +120,49 @@ class WorkloadRow(_Part):
     events: int
     found: int
     delay: float | None
+    realised: float | None = None
+    area: float | None = None
+    basis: str = "workload"
+    abstained: dict[str, str] = {}
+    without: dict[str, str] = {}
+
+    @property
+    def recall(self) -> float | None:
+        """Share of its faults found."""
+        return self.found / self.events if self.events else None
+
+    @property
+    def false_episodes_per_day(self) -> float | None:
+        """Of normal data; None where nothing could be judged."""
+        return None if self.alarmed is None or not self.days else self.false_episodes / self.days
+
+
+class SetRow(_Part):
+    """A part of the held-back data: normal as it was lived, one draw of faults, or one namespace.
+
+    Attributes:
+        name: For people.
+        workloads: Judged in it.
+        days: Of all of them together.
+        false_episodes_per_day: Of one workload, on average; None in a set with faults, where nobody could tell.
+        realised: Share of normal rows at which two of four pass their level.
+        events: Faults injected.
+        recall: Share of them found.
+        delay: Median seconds from a fault's start to its first alarm.
+        area: Average precision of the ensemble's score.
+        gain: Of ``area`` over that of the best single detector.
+    """
+
+    name: str
+    workloads: int
+    days: float
+    false_episodes_per_day: float | None = None
+    realised: float | None = None
+    events: int = 0
+    recall: float | None = None
+    delay: float | None = None
+    area: float | None = None
+    gain: float | None = None
 
 
 class Curve(_Part):
@@ -127,10 +204,16 @@ class Report(_Part):
         delay: Median seconds from a fault's start to its first alarm.
         ece: Expected calibration error of ``confidence``.
         reliability: The bars it rests on.
-        correlation: Of the votes on data with faults, by pair of detectors.
+        correlation: Of the votes on data with faults (phi coefficient).
         workloads: One line each.
         curves: Examples.
         notes: What a reader must know: workloads that could not be judged, and the like.
+        correlation_normal: The same on normal data: how far false alarms come together.
+        precision: On data with faults, of the ensemble's score and of each detector's.
+        sets: One line each.
+        false_interval: Of ``false_episodes_per_day``.
+        recall_interval: Of ``recall``.
+        seed: Of the injected faults.
     """
 
     metrics: tuple[str, ...]
@@ -146,10 +229,16 @@ class Report(_Part):
     delay: float | None
     ece: float | None
     reliability: tuple[Bin, ...] = ()
-    correlation: dict[str, dict[str, float | None]]
+    correlation: Matrix
     workloads: tuple[WorkloadRow, ...]
     curves: tuple[Curve, ...] = ()
     notes: tuple[str, ...] = ()
+    correlation_normal: Matrix = {}
+    precision: dict[str, Precision] = {}
+    sets: tuple[SetRow, ...] = ()
+    false_interval: Interval | None = None
+    recall_interval: Interval | None = None
+    seed: int | None = None
 
     def figures(self) -> dict[str, float]:
         """The numbers that a registry can sort and compare by; unknown ones are left out."""
@@ -165,3 +254,8 @@ class Report(_Part):
         for name, rate in [*self.rates.items(), ("vote", self.vote)]:
             yield f"{name}_false_alarm_rate", rate.realised
             yield f"{name}_alarmed_share", rate.voted
+        for name, curve in self.precision.items():
+            yield f"{name}_average_precision", curve.area
+        for row in self.sets:
+            for figure in ("false_episodes_per_day", "realised", "recall", "delay", "area", "gain"):
+                yield f"sets/{row.name}/{figure}", getattr(row, figure)

@@ -90,7 +90,9 @@ def test_nominal_and_realised_rates_stand_side_by_side(report: Report, ensemble:
     for rate in report.rates.values():
         assert rate.nominal == ensemble.settings.level
         assert rate.realised is not None
-        assert rate.rows == 1400
+        assert 1300 < rate.rows < 1400  # without the rows of warm-up
+        assert rate.interval
+        assert rate.interval[0] <= rate.realised <= rate.interval[1]
 
 
 def test_a_workload_that_cannot_be_judged_is_named_and_not_counted_as_quiet(ensemble: Ensemble) -> None:
