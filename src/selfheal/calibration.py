@@ -42,16 +42,16 @@ class VoteSettings:
         needed: Rows of the last ``among`` that must count.
         among: Length of the memory, in rows.
         stuck: Seconds beyond ``level`` after which the new state is taken for normal and the reference begins to
-            follow. An incident of half a shift stays an incident; a new release must not alarm for good.
+            follow. An incident of a day stays an incident; a new release must not alarm for good.
         follow: Seconds in which a stuck reference moves by the width of its tail.
         forget: Seconds in which it moves back by as much once scores are low again.
     """
 
     level: float = 0.01
-    release: float = 0.02
+    release: float = 0.05
     needed: int = 2
     among: int = 3
-    stuck: float = 6 * 3600.0
+    stuck: float = 86_400.0
     follow: float = 1800.0
     forget: float = 86_400.0
 

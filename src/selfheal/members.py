@@ -10,15 +10,12 @@ import numpy as np
 
 from selfheal.artefact import Manifest, read_manifest, write_manifest
 from selfheal.detectors import DETECTORS
-from selfheal.detectors.base import Detector, Flags, check_names, load_arrays, pick, save_arrays
+from selfheal.detectors.base import YARD, Detector, Flags, check_names, load_arrays, pick, save_arrays
 from selfheal.errors import BadModel, BadRequest, InsufficientData, NoData
 from selfheal.window import DAY, Floats, MetricWindow, fill_gaps, grid, increases, is_counter
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and of how much."""
-
-YARD = 30
-"""First rows of a stranger's window, by which the pooled model tells its level and spread."""
 
 CHUNK = 240
 """Rows of a window as the endpoint typically sees it."""

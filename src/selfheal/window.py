@@ -31,6 +31,7 @@ DAY = 86_400.0
 _FORMAT = 1
 _CLOCK_SET_BACK = 7200.0  # seconds: the end of summer time
 _NO_TIME = np.datetime64("2024-01-01T00:00:00", "s")  # where rows without timestamps are put: a Monday
+_LEAST_RHYTHM = 0.05  # a rhythm must explain that much more than the other phase before it is believed
 _CANDIDATE_STEPS = (3600.0, 1800.0, 900.0, 600.0, 300.0, 60.0)  # the coarsest first: two days repeat as well as one
 
 
@@ -202,6 +203,9 @@ def _placed(values: Floats, places: npt.NDArray[np.intp], rows: int) -> Floats:
 def guess_step(values: Floats) -> float:
     """Seconds between rows of data without timestamps, by the daily rhythm that fits best; 60 where none shows.
 
+    A rhythm shows where values resemble those a day before more than those half a day before: values that merely change
+    slowly resemble both.
+
     Args:
         values: Shape [t, m].
     """
@@ -209,13 +213,17 @@ def guess_step(values: Floats) -> float:
     centred = filled - filled.mean(axis=0)
     energy = (centred**2).sum(axis=0)
     live = energy > 0
-    best, best_match = 60.0, 0.3  # a rhythm must explain this much before it is believed
+
+    def likeness(lag: int) -> float:
+        overlap = (centred[lag:, live] * centred[:-lag, live]).sum(axis=0) * len(values) / (len(values) - lag)
+        return float(np.mean(overlap / energy[live]))
+
+    best, best_match = 60.0, _LEAST_RHYTHM
     for step in _CANDIDATE_STEPS:
         lag = round(DAY / step)
         if not live.any() or len(values) < 2 * lag:
             continue
-        overlap = (centred[lag:, live] * centred[:-lag, live]).sum(axis=0) * len(values) / (len(values) - lag)
-        match = float(np.mean(overlap / energy[live]))
+        match = likeness(lag) - likeness(lag // 2)
         if match > best_match + 0.05:
             best, best_match = step, match
     return best

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -27,6 +27,12 @@ metric that was constant in training decides alone; with a hard cap the worst ho
 
 WILD = 50.0
 """Scaled values and deviations are cut here."""
+
+SILENCE = 6 * 3600.0
+"""Seconds without any sample after which nobody knows what has changed: level and spread are measured anew."""
+
+YARD = 30
+"""Rows from which a level is measured where none is known: of a stranger's window, and after a long silence."""
 
 
 @runtime_checkable
@@ -147,19 +153,56 @@ class Scaling:
 
     def apply(self, window: MetricWindow) -> Floats:
         """Scaled values, shape [t, m], capped, gaps carried forward, metrics without data 0."""
-        values = increases(window.values, self.counter.astype(bool))
-        scaled = (fill_gaps(values, self.centre) - self.centre) / self.spread
+        scaled = self._plain(window)
+        if starts := resumed(window):
+            offset, width = measured_anew(scaled, starts)
+            scaled = (scaled - offset) / width
         result: Floats = np.clip(scaled, -WILD, WILD) * self.alive
         return result
 
-    def invert(self, scaled: Floats) -> Floats:
-        """Back to the metrics' units (increases for counters)."""
+    def invert(self, scaled: Floats, window: MetricWindow) -> Floats:
+        """Scaled values of a window back in the metrics' units (increases for counters)."""
+        if starts := resumed(window):
+            offset, width = measured_anew(self._plain(window), starts)
+            scaled = scaled * width + offset
         result: Floats = scaled * self.spread + self.centre
         return result
+
+    def _plain(self, window: MetricWindow) -> Floats:
+        values = increases(window.values, self.counter.astype(bool))
+        found: Floats = (fill_gaps(values, self.centre) - self.centre) / self.spread
+        return found
 
     def arrays(self) -> dict[str, Floats]:
         """For storage."""
         return {"counter": self.counter, "centre": self.centre, "spread": self.spread, "alive": self.alive}
+
+
+def resumed(window: MetricWindow) -> list[int]:
+    """Rows at which samples come back after a silence of at least SILENCE seconds."""
+    rows = np.flatnonzero(np.isfinite(window.values).any(axis=1))
+    return [int(rows[i + 1]) for i in np.flatnonzero(np.diff(rows) * window.step >= SILENCE)]
+
+
+def measured_anew(scaled: Floats, starts: Sequence[int]) -> tuple[Floats, Floats]:
+    """What is usual after a long silence, by the first YARD rows after it; nobody can judge those, they count as usual.
+
+    Args:
+        scaled: In units of the spread in training, shape [t, m].
+        starts: Rows at which samples come back.
+
+    Returns:
+        Level and spread of each row in the same units, shape [t, m] each: 0 and 1 where nothing is measured anew.
+        Spreads are widened where the first rows are wilder than training was, never narrowed.
+    """
+    offset, width = np.zeros_like(scaled), np.ones_like(scaled)
+    for start, stop in zip(starts, [*starts[1:], len(scaled)], strict=True):
+        judged = min(start + YARD, stop)
+        first = scaled[start:judged]
+        offset[start:judged] = first
+        offset[judged:stop] = np.median(first, axis=0)
+        width[judged:stop] = np.maximum(first.std(axis=0), 1.0)
+    return offset, width
 
 
 def soften(deviations: Floats) -> Floats:

@@ -93,7 +93,7 @@ class ResidualDetector(ABC):
         """Forecast in the metrics' units (increases for counters), shape [t, m]."""
         window = check_names(window, self.names)
         scaling = scaling_of(self._arrays)
-        return scaling.invert(self._forecast(scaling.apply(window), window))
+        return scaling.invert(self._forecast(scaling.apply(window), window), window)
 
     @property
     def counters(self) -> Flags:

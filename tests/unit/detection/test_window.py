@@ -55,6 +55,14 @@ def test_the_step_of_data_without_timestamps_is_told_by_the_days_rhythm(step: fl
     assert guess_step(daily(("a", "b"), 6, step=step).values) == step
 
 
+def test_slow_values_are_not_taken_for_a_coarse_rhythm() -> None:
+    """They resemble those of a day before at every step, because they resemble all that is near."""
+    window = daily(("a", "b"), 6, step=60.0)
+    wander = np.cumsum(np.random.default_rng(0).standard_normal(window.values.shape), axis=0)
+    assert guess_step(window.values + 0.05 * wander) == 60
+    assert guess_step(wander[:2000]) == 60
+
+
 def test_without_a_rhythm_the_step_is_a_minute() -> None:
     assert guess_step(np.random.default_rng(0).standard_normal((2000, 3))) == 60
 
