@@ -7,7 +7,7 @@ saw-tooth, one with a morning rise of memory, one with a volume that slowly fill
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -16,7 +16,7 @@ from scipy.signal import lfilter
 
 from bench.history import traffic
 from selfheal.catalogue import CATALOGUE, Scope
-from selfheal.window import Floats, MetricWindow, grid
+from selfheal.window import Floats, MetricWindow, Times, grid
 
 NAMES: tuple[str, ...] = tuple(query.name for query in CATALOGUE if query.scope is Scope.WORKLOAD)
 """The catalogue's metrics that describe one workload."""
@@ -75,7 +75,13 @@ def wander(random: np.random.Generator, rows: int, hold: float, spread: float) -
 
 
 def normal_weeks(
-    workload: str, days: float, *, seed: int = 0, step: float = STEP, start: np.datetime64 = MONDAY
+    workload: str,
+    days: float,
+    *,
+    seed: int = 0,
+    step: float = STEP,
+    start: np.datetime64 = MONDAY,
+    crowds: Callable[[Times], Floats] | None = None,
 ) -> MetricWindow:
     """Draw one service without any fault.
 
@@ -85,6 +91,7 @@ def normal_weeks(
         seed: Of all that is random.
         step: Seconds between samples.
         start: Moment of the first sample.
+        crowds: How many times the usual traffic comes at given moments, shape [t] to [t].
 
     Returns:
         The window, with all of NAMES; metrics that the service does not have are gaps.
@@ -93,9 +100,12 @@ def normal_weeks(
     rows = round(days * DAY / step)
     times = grid(start, rows, step, first=True)
     load = traffic(times.astype(float)) * np.exp(wander(random, rows, 1200 / step, 0.05))
+    if crowds is not None:
+        load = load * crowds(times)
     memory = _memory(service, random, load, step)
     cores = service.cores * (0.05 + 0.95 * load)
-    restarts = np.cumsum(random.random(rows) < step / (4 * DAY)).astype(float)
+    # None of late: a restart among the injected faults would be a fault that nobody injected.
+    restarts = np.cumsum((random.random(rows) < step / (3 * DAY)) & (np.arange(rows) < 0.6 * rows)).astype(float)
     hour = max(round(HOUR / step), 1)
     columns = {
         "pod_cpu_usage": cores * np.exp(random.normal(0, 0.12, rows)),
@@ -104,7 +114,7 @@ def normal_weeks(
         "alt_memory_usage": memory - 0.03 * service.memory + random.normal(0, 0.003 * service.memory, rows),
         "container_restart_count": restarts,
         "container_restart_rate_1h": restarts - np.r_[np.zeros(min(hour, rows)), restarts[:-hour]][:rows],
-        "deployment_unavailable": (random.random(rows) < step / (2 * DAY)).astype(float),
+        "deployment_unavailable": ((random.random(rows) < step / DAY) & (np.arange(rows) < 0.6 * rows)).astype(float),
         "persistent_volume_usage": _volume(service, random, rows, step),
         "http_request_duration": service.latency * (0.8 + 0.4 * load) * np.exp(random.normal(0, 0.08, rows)),
         "cpu_throttled_ratio": np.maximum(0.0, 6 * (load - 0.8) + random.normal(0.0, 0.4, rows)),

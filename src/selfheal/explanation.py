@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from selfheal.anomaly_type import anomaly_type
+from selfheal.catalogue import BY_NAME, Direction
 from selfheal.detectors.base import Detector, Flags, soften
 from selfheal.members import Pooled
 from selfheal.protocol import TopMetric
@@ -15,6 +16,7 @@ from selfheal.window import Floats, MetricWindow
 
 _MOST_METRICS = 5
 _LEAST_SHARE = 0.03
+_ECHO = 0.2  # of its evidence is left to a metric on its harmless side
 _NEWEST = 3  # rows over which evidence is gathered: votes have a memory too
 
 
@@ -45,9 +47,11 @@ def explain(window: MetricWindow, voters: Sequence[Detector | Pooled], *, anomal
     )
     if not anomaly:
         return {"top_metrics": top}
-    newest = _newest(window.values)
-    above = {name: bool(newest[i] > expected[i]) for i, name in enumerate(window.names)}
-    kind = anomaly_type(window, dict(zip(window.names, shares.tolist(), strict=True)), above)
+    kind = anomaly_type(
+        window,
+        dict(zip(window.names, shares.tolist(), strict=True)),
+        dict(zip(window.names, expected.tolist(), strict=True)),
+    )
     return {"top_metrics": top, "anomaly_type": kind, "message": _sentence(kind, top)}
 
 
@@ -56,11 +60,28 @@ def _evidence(window: MetricWindow, voters: Sequence[Detector | Pooled]) -> tupl
     deviations = np.array([np.abs(model.deviations(window)[-_NEWEST:]).max(axis=0) for model in voters])
     weights = soften(deviations) ** 2
     weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
-    shares = weights.mean(axis=0)
     # The voter that a metric surprised most says what it had expected.
     values = np.array([_in_unit(window, model.expected(window)[-1], model.counters) for model in voters])
     expected = values[deviations.argmax(axis=0), np.arange(len(window.names))]
+    shares = weights.mean(axis=0) * _bearing(window, expected)
     return shares / max(float(shares.sum()), 1e-12), expected
+
+
+def _bearing(window: MetricWindow, expected: Floats) -> Floats:
+    """How much each metric's deviation may count, shape [m], by what the catalogue says of it.
+
+    A value on its harmless side is an echo of something else. A counter says something when it counts.
+    """
+    newest, found = _newest(window.values), np.ones(len(window.names))
+    for place, query in enumerate(BY_NAME.get(name) for name in window.names):
+        if query is None:
+            continue
+        column = window.values[:, place]
+        if query.counter and not np.any(np.diff(column[np.isfinite(column)])):
+            found[place] = 0.0
+        elif query.direction is Direction.HIGH and newest[place] < expected[place]:
+            found[place] = _ECHO
+    return found
 
 
 def _in_unit(window: MetricWindow, expected: Floats, counters: Flags) -> Floats:
