@@ -302,8 +302,7 @@ def _sets(calm: Sequence[_Calm], ill: Sequence[_Ill]) -> tuple[SetRow, ...]:
 def _set(name: str, calm: Sequence[_Calm], ill: Sequence[_Ill]) -> SetRow:
     days = sum(one.days for one in calm)
     waits, delays = [w for one in ill for w in one.waits], [w for one in ill for w in one.delays]
-    areas = {scorer: curve.area for scorer, curve in _curves(ill).items()}
-    area = areas.pop(ENSEMBLE, None)
+    curve = _precision(ill, lambda one: one.score)
     return SetRow(
         name=name,
         workloads=len({one.workload for one in calm} | {one.workload for one in ill}),
@@ -313,9 +312,20 @@ def _set(name: str, calm: Sequence[_Calm], ill: Sequence[_Ill]) -> SetRow:
         events=len(waits),
         recall=len(delays) / len(waits) if waits else None,
         delay=_median(delays),
-        area=area,
-        gain=area - max(areas.values()) if area is not None and areas else None,
+        area=curve.area if curve else None,
+        gain=_gain(ill),
     )
+
+
+def _gain(ill: Sequence[_Ill]) -> float | None:
+    """By how much the vote ranks rows better than the best detector, each on the windows where that can vote."""
+    gains = []
+    for name in _detectors(ill):
+        judged = [one for one in ill if name in one.trace.scores]
+        ours, theirs = _precision(judged, lambda one: one.score), _precision(judged, _scores_of(name))
+        if ours and theirs:
+            gains.append(ours.area - theirs.area)
+    return min(gains, default=None)
 
 
 def _namespace(workload: str) -> str:

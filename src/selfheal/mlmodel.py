@@ -7,6 +7,7 @@ runs nothing that lies beside the model.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,11 +17,23 @@ import pandas as pd
 
 from selfheal.detectors.base import check_names
 from selfheal.ensemble import Ensemble, Members
-from selfheal.errors import BadModel
-from selfheal.protocol import Instance, parse_instances
+from selfheal.errors import BadModel, WrongUse
+from selfheal.protocol import MODEL_NAME, Instance, parse_instances
 from selfheal.window import MetricWindow, fill_gaps, grid
 
-__all__ = ["EnsembleScorer", "MembersScorer", "Scorer", "example", "model_folder", "scorer", "table"]
+__all__ = [
+    "EnsembleScorer",
+    "MembersScorer",
+    "Scorer",
+    "example",
+    "folder_beside",
+    "model_folder",
+    "parse_uri",
+    "scorer",
+    "table",
+]
+
+_URI = re.compile(r"models:/(?P<name>[\w.-]+)(?:@(?P<alias>[\w-]+)|/(?P<version>\d+))")
 
 _ROWS = 240  # of the example; enough for every detector's warm-up
 _INSIDE = Path("data") / "model"
@@ -110,6 +123,25 @@ def table(instances: Sequence[Instance]) -> pd.DataFrame:
             for one in instances
         ]
     )
+
+
+def parse_uri(uri: str) -> tuple[str, str, str]:
+    """Name, alias and version of a ``models:/`` URI; one of the last two is empty.
+
+    Raises:
+        WrongUse: When it is none.
+    """
+    parts = _URI.fullmatch(uri)
+    if parts is None:
+        raise WrongUse(f"{uri!r} is no model URI: write models:/{MODEL_NAME}@champion or models:/{MODEL_NAME}/7")
+    return parts["name"], parts["alias"] or "", parts["version"] or ""
+
+
+def folder_beside(tracking_uri: str) -> Path | None:
+    """The folder of a sqlite file, where artifacts go; None for a server, which has its own place."""
+    if not tracking_uri.startswith("sqlite:"):
+        return None
+    return Path(tracking_uri.split(":///", 1)[1]).resolve().parent
 
 
 def model_folder(downloaded: Path) -> Path:

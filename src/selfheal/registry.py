@@ -12,19 +12,19 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 import mlflow
-from mlflow.entities import Metric, Param
+from mlflow.entities import Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, infer_signature
@@ -32,21 +32,25 @@ from mlflow.models import Model, infer_signature
 from selfheal import __version__
 from selfheal.ensemble import Ensemble, Members
 from selfheal.errors import BadModel, Conflict, NoData, Unavailable, WrongUse
-from selfheal.mlmodel import example, model_folder, scorer, table
+from selfheal.mlmodel import example, folder_beside, model_folder, parse_uri, scorer, table
 from selfheal.protocol import MODEL_NAME, Instance, ModelInfo
-from selfheal.report import Report
+from selfheal.report import REPORT_FILE, Report
 from selfheal.window import MetricWindow
+
+if TYPE_CHECKING:
+    from selfheal.modelcard import Context
+    from selfheal.run_log import Logged
 
 __all__ = ["CHALLENGER", "CHAMPION", "EXPERIMENT", "PREVIOUS", "Registry", "member_name"]
 
 EXPERIMENT = "selfheal-training"
 CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
-_REPORT = "report.json"
 _MEMBERS = "selfheal.members"  # tag of the ensemble's version: versions of its four members, as JSON
+_ACCEPTED = "selfheal.accepted"
 _FLAVOR = "selfheal"
+_BATCH = 500  # metrics in one call; MLflow takes 1,000
 # What the data needs to be read. Our own name is not among them: on a public index it could be anybody's.
 _REQUIREMENTS = ["numpy", "pandas", "pydantic", "scipy"]
-_URI = re.compile(r"models:/(?P<name>[\w.-]+)(?:@(?P<alias>[\w-]+)|/(?P<version>\d+))")
 _THERE = "RESOURCE_ALREADY_EXISTS"
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second for an alias that nobody set
 
@@ -57,36 +61,6 @@ for noisy in ("mlflow", "alembic"):  # they report at length on each step, and o
 def member_name(detector: str) -> str:
     """Name of a detector's registered model."""
     return f"selfheal-{detector.replace('_', '-')}"
-
-
-@dataclass(frozen=True)
-class _Logged:
-    """What the five models of one run have in common.
-
-    Attributes:
-        run_id: Of the run.
-        sample: Input example.
-        card: Model card.
-        figures: Metrics by name.
-        moment: Of the newest sample judged on, milliseconds; the time of the metrics, so that runs on one history
-            compare.
-    """
-
-    run_id: str
-    sample: Instance
-    card: str
-    figures: Mapping[str, float]
-    moment: int
-
-    def metrics(self, model_id: str, model: Ensemble | Members) -> list[Metric]:
-        """A detector's own metrics; those of the whole for the ensemble."""
-        if isinstance(model, Ensemble):
-            parts = tuple(f"{name}_" for name in model.members)
-            chosen = {name: value for name, value in self.figures.items() if not name.startswith(parts)}
-        else:
-            chosen = {name: value for name, value in self.figures.items() if name.startswith(f"{model.detector}_")}
-        moment, run_id = self.moment, self.run_id
-        return [Metric(name, value, moment, 0, model_id, run_id=run_id) for name, value in chosen.items()]
 
 
 class Registry:
@@ -101,7 +75,7 @@ class Registry:
         if not tracking_uri.startswith(("sqlite:///", "postgresql", "http://", "https://")):
             raise WrongUse(f"{tracking_uri!r} is no tracking URI: write sqlite:////path/mlflow.db or https://server")
         self.tracking_uri = tracking_uri
-        if (folder := _beside(tracking_uri)) is not None:
+        if (folder := folder_beside(tracking_uri)) is not None:
             folder.mkdir(parents=True, exist_ok=True)
         with self._asking():
             self._client = mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
@@ -132,24 +106,27 @@ class Registry:
             Conflict: When somebody else moved the alias meanwhile.
         """
         from selfheal.modelcard import model_card
+        from selfheal.run_log import Logged, log_pages, log_report, versions
 
         digest = (report.training or report.held_back).digest
         known = {**tags, "selfheal.catalogue": report.catalogue, "selfheal.data_digest": digest}
+        known |= {"selfheal.versions": versions()}
         sample = example(ensemble, newest)
         with self._asking(), self._run(known) as run_id:
-            champion = self._alias(MODEL_NAME, CHAMPION)
-            card = model_card(report, None if champion is None else self._report(champion), known)
-            self._log(run_id, ensemble, report)
-            log = _Logged(run_id, sample, card, report.figures(), int(report.held_back.end.timestamp() * 1000))
-            versions: dict[str, str] = {}
+            context = self._context(run_id, known)
+            card = model_card(report, context)
+            log_report(self._client, run_id, ensemble, report)
+            log_pages(self._client, run_id, report, context, card)
+            log = Logged(run_id, sample, card, report.figures(), int(report.held_back.end.timestamp() * 1000))
+            made: dict[str, str] = {}
             for one in members:
                 name = member_name(one.detector)
-                versions[name] = self._register_one(name, one, log, known)
-            tied = known | {_MEMBERS: json.dumps(versions, sort_keys=True)}
-            versions[MODEL_NAME] = self._register_one(MODEL_NAME, ensemble, log, tied)
-            for name, number in versions.items():
+                made[name] = self._register_one(name, one, log, known)
+            tied = known | {_MEMBERS: json.dumps(made, sort_keys=True)}
+            made[MODEL_NAME] = self._register_one(MODEL_NAME, ensemble, log, tied)
+            for name, number in made.items():
                 self._point(name, CHALLENGER, number)
-        return versions[MODEL_NAME]
+        return made[MODEL_NAME]
 
     def promote(self, version: str) -> None:
         """Make a version, with the members of its run, the champion; the champion before keeps alias ``previous``.
@@ -170,16 +147,49 @@ class Registry:
                     self._point(name, PREVIOUS, str(before.version))
                 self._point(name, CHAMPION, number)
 
-    def record_verdict(self, version: str, *, accepted: bool, sentence: str) -> None:
-        """Write what the comparison with the champion said to the ensemble's version, for a reviewer to read.
+    def rollback(self) -> str:
+        """Make the champion before the champion again, with its members; the one put away becomes ``previous``.
+
+        Returns:
+            The version in service now.
+
+        Raises:
+            NoData: When there was no champion before.
+            Conflict: When somebody else moved the alias meanwhile.
+        """
+        version = self.resolve(f"models:/{MODEL_NAME}@{PREVIOUS}")
+        self.promote(version)
+        return version
+
+    def record_verdict(self, version: str, *, accepted: bool, sentence: str, champion: Report | None = None) -> None:
+        """Write what the comparison with the champion said to the ensemble's card and page, for a reviewer to read.
+
+        Args:
+            version: Of the challenger.
+            accepted: Whether it may be promoted.
+            sentence: Why.
+            champion: The champion's report on the challenger's data; None when it could not judge them.
 
         Raises:
             NoData: When there is no such version.
+            BadModel: When its report is damaged.
         """
+        from selfheal.modelcard import model_card
+        from selfheal.run_log import log_pages
+
         with self._asking():
-            card = (self._chosen(version).description or "").split("\n\n## Verdict\n")[0]
-            self._client.set_model_version_tag(MODEL_NAME, version, "selfheal.accepted", str(accepted).lower())
-            self._client.update_model_version(MODEL_NAME, version, f"{card}\n\n## Verdict\n{sentence}")
+            chosen = self._chosen(version)
+            origin = {name: value for name, value in chosen.tags.items() if name not in (_MEMBERS, _ACCEPTED)}
+            context = replace(self._context(chosen.run_id or "", origin), accepted=accepted, verdict=sentence)
+            if champion is not None:
+                context = replace(context, champion=champion, same_data=True)
+            self._client.set_model_version_tag(MODEL_NAME, version, _ACCEPTED, str(accepted).lower())
+            if (report := self._report(chosen)) is None:
+                self._client.update_model_version(MODEL_NAME, version, f"## Verdict\n{sentence}")
+                return
+            card = model_card(report, context)
+            self._client.update_model_version(MODEL_NAME, version, card)
+            log_pages(self._client, chosen.run_id or "", report, context, card)
 
     def champion(self) -> tuple[Ensemble, str] | None:
         """The model in service and its version; None when nothing was promoted yet."""
@@ -248,7 +258,7 @@ class Registry:
         found = self._client.get_experiment_by_name(EXPERIMENT)
         if found is not None:
             return str(found.experiment_id)
-        folder = _beside(self.tracking_uri)
+        folder = folder_beside(self.tracking_uri)
         place = None if folder is None else (folder / "mlartifacts").as_uri()
         try:
             return str(self._client.create_experiment(EXPERIMENT, artifact_location=place))
@@ -257,22 +267,17 @@ class Registry:
                 raise
             return self._experiment()  # another run made it in between
 
-    def _log(self, run_id: str, ensemble: Ensemble, report: Report) -> None:
-        """Params, metrics, figures and reports of the run."""
-        from selfheal.report_plots import figures, html
+    def _context(self, run_id: str, origin: Mapping[str, str]) -> Context:
+        """What is known beside a report before a verdict: the champion's stored figures and the origin."""
+        from selfheal.modelcard import Context
 
-        params = {
-            "metrics": len(report.metrics),
-            "step_seconds": report.step,
-            "workloads": len(ensemble.workloads),
-            "vote_level": ensemble.settings.level,
-            "members": ", ".join(ensemble.members),
-        }
-        self._client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
-        self._client.log_text(run_id, report.model_dump_json(indent=1), _REPORT)
-        self._client.log_text(run_id, html(report), "report.html")
-        for name, figure in figures(report).items():
-            self._client.log_figure(run_id, figure, f"figures/{name}.png")
+        found = self._alias(MODEL_NAME, CHAMPION)
+        return Context(
+            champion=None if found is None else self._report(found),
+            champion_version="" if found is None else str(found.version),
+            origin=origin,
+            page=f"#/experiments/{self._experiment()}/runs/{run_id}/artifacts/report.html",
+        )
 
     @contextmanager
     def _run(self, tags: Mapping[str, str]) -> Iterator[str]:
@@ -285,11 +290,16 @@ class Registry:
         finally:
             self._client.set_terminated(run_id, status)
 
-    def _register_one(self, name: str, model: Ensemble | Members, log: _Logged, tags: Mapping[str, str]) -> str:
+    def _register_one(self, name: str, model: Ensemble | Members, log: Logged, tags: Mapping[str, str]) -> str:
         """Log one model with its metrics and make a version of it."""
         self._ensure_registered(name)
         logged = self._client.create_logged_model(self._experiment(), name, log.run_id, dict(tags), model_type=_FLAVOR)
-        self._client.log_batch(log.run_id, log.metrics(logged.model_id, model))
+        metrics = [
+            Metric(name, value, log.moment, 0, logged.model_id, run_id=log.run_id)
+            for name, value in log.figures_of(model).items()
+        ]
+        for start in range(0, len(metrics), _BATCH):
+            self._client.log_batch(log.run_id, metrics[start : start + _BATCH])
         with tempfile.TemporaryDirectory() as folder:
             data, target = Path(folder, "model"), Path(folder, "out")
             model.save(data)
@@ -331,13 +341,11 @@ class Registry:
             raise
 
     def _find(self, uri: str) -> ModelVersion | None:
-        parts = _URI.fullmatch(uri)
-        if parts is None:
-            raise WrongUse(f"{uri!r} is no model URI: write models:/{MODEL_NAME}@{CHAMPION} or models:/{MODEL_NAME}/7")
-        if parts["alias"]:
-            return self._alias(parts["name"], parts["alias"])
+        name, alias, number = parse_uri(uri)
+        if alias:
+            return self._alias(name, alias)
         try:
-            return self._client.get_model_version(parts["name"], parts["version"])
+            return self._client.get_model_version(name, number)
         except MlflowException as error:
             if error.error_code in _ABSENT:
                 return None
@@ -353,14 +361,15 @@ class Registry:
         return self._found(f"models:/{MODEL_NAME}/{version}")
 
     def _report(self, version: ModelVersion) -> Report | None:
-        if not version.run_id or not any(one.path == _REPORT for one in self._client.list_artifacts(version.run_id)):
+        run_id = version.run_id
+        if not run_id or not any(one.path == REPORT_FILE for one in self._client.list_artifacts(run_id)):
             return None
         with tempfile.TemporaryDirectory() as folder:
-            text = Path(self._client.download_artifacts(version.run_id, _REPORT, folder)).read_text()
+            text = Path(self._client.download_artifacts(run_id, REPORT_FILE, folder)).read_text()
         try:
             return Report.model_validate_json(text)
         except ValueError as error:
-            raise BadModel(f"{_REPORT} of {MODEL_NAME} version {version.version} cannot be read: {error}") from None
+            raise BadModel(f"{REPORT_FILE} of {MODEL_NAME} version {version.version} cannot be read: {error}") from None
 
     def _download(self, place: str, folder: Path) -> Path:
         uri = self.tracking_uri
@@ -368,13 +377,6 @@ class Registry:
             artifact_uri=place, dst_path=str(folder), tracking_uri=uri, registry_uri=uri
         )
         return Path(found)
-
-
-def _beside(tracking_uri: str) -> Path | None:
-    """The folder of a sqlite file, where artifacts go; None for a server, which has its own place."""
-    if not tracking_uri.startswith("sqlite:"):
-        return None
-    return Path(tracking_uri.split(":///", 1)[1]).resolve().parent
 
 
 def _write(described: Model, model: Ensemble | Members, data: Path, sample: Instance, target: Path) -> None:

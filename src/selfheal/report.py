@@ -9,7 +9,22 @@ from collections.abc import Iterator
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-__all__ = ["Bin", "Curve", "Data", "Interval", "Matrix", "Precision", "Rate", "Report", "SetRow", "WorkloadRow"]
+__all__ = [
+    "REPORT_FILE",
+    "Bin",
+    "Curve",
+    "Data",
+    "Interval",
+    "Matrix",
+    "Precision",
+    "Rate",
+    "Report",
+    "SetRow",
+    "WorkloadRow",
+]
+
+REPORT_FILE = "report.json"
+"""Where it lies among a run's artifacts."""
 
 Interval = tuple[float, float]
 """Near and far end, 95 %."""

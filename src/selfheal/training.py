@@ -221,7 +221,7 @@ def decide(tracking_uri: str, version: str, held_back: Path, report: Path, seed:
     champion = registry.champion()
     theirs, note = (None, "") if champion is None else _judge_champion(*champion, load_windows(held_back), seed)
     accepted, reason = better(challenger, theirs)
-    registry.record_verdict(version, accepted=accepted, sentence=reason + note)
+    registry.record_verdict(version, accepted=accepted, sentence=reason + note, champion=theirs)
     _say("%s%s", reason, note)
     return accepted, reason + note
 

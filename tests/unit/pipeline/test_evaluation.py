@@ -14,9 +14,9 @@ from selfheal import evaluation
 from selfheal.ensemble import Ensemble, Members, split
 from selfheal.errors import MetricMismatch, NoData
 from selfheal.evaluation import describe, evaluate
-from selfheal.modelcard import model_card
+from selfheal.modelcard import Context, model_card
 from selfheal.report import Report
-from selfheal.report_plots import figures, html, png
+from selfheal.report_plots import figures, html, png, svg
 from selfheal.window import MetricWindow, grid
 
 
@@ -146,15 +146,18 @@ def test_a_delay_is_counted_from_the_faults_start_and_a_late_alarm_does_not_coun
 
 
 def test_the_page_is_self_contained_and_shows_every_plot(report: Report) -> None:
-    page = html(report, "Accepted: <b>well</b>.")
-    assert not re.search(r"(?:src|href)=\"(?!data:)", page)
+    page = html(report, Context(verdict="Accepted: <b>well</b>.", accepted=True))
+    assert not re.search(r"(?:src|href)=\"(?!data:|#)", page)
     assert "http" not in page
-    assert page.count("data:image/png") == len(figures(report)) == 2 + len(report.curves)
+    assert page.count("<svg") == len(figures(report)) - 1 == 3 + len(report.curves)  # the matrix is a table
     assert "Accepted: &lt;b&gt;well&lt;/b&gt;." in page
+    assert 'name="viewport"' in page
+    assert "prefers-color-scheme: dark" in page
 
 
 def test_plots_are_the_same_bytes_for_the_same_numbers(report: Report) -> None:
     assert png(figures(report)["reliability"]) == png(figures(report)["reliability"])
+    assert svg(figures(report)["reliability"]) == svg(figures(report)["reliability"])
 
 
 def test_a_page_about_nothing_says_cannot_tell(ensemble: Ensemble) -> None:
@@ -164,7 +167,7 @@ def test_a_page_about_nothing_says_cannot_tell(ensemble: Ensemble) -> None:
 
 def test_the_card_shows_a_dash_for_what_is_not_known(ensemble: Ensemble, report: Report) -> None:
     blind = evaluate(ensemble, [normal("shop/Deployment/cart", 3, 5)])
-    card = model_card(blind, report, {})
-    assert f"| injected faults found | - | {report.recall:.1%} |" in card
-    assert "## Take note" in card
+    card = model_card(blind, Context(champion=report))
+    assert f"| injected faults found | - | {report.recall:.1%} | - |" in card
+    assert "could not be judged" in card
     assert "Trained on: not recorded" in card
