@@ -1,27 +1,30 @@
 """Prophet for each metric: the level that a time of day and a day of the week should have.
 
-Fitted with the prophet package on a thinned series, kept as one table of a week. A slow level follows drift between two
-trainings, so that a threshold is not stuck on for good.
+The prophet package's model on a thinned series, solved exactly (season.py), kept as one table of a week. A slow level
+follows drift between two trainings, so that a threshold is not stuck on for good.
 """
 
 from __future__ import annotations
 
 import logging
-import warnings
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
+from selfheal.detectors.base import YARD, resumed
 from selfheal.detectors.residual import ResidualDetector
-from selfheal.window import DAY, Floats, MetricWindow, Times
+from selfheal.window import DAY, Floats, MetricWindow, Times, grid
 
 _SLOTS = 336  # half hours of a week
 _FIT_POINTS = 700  # what a fit looks at; a daily and a weekly shape need no more
 _MOST_FITS = 24  # metrics with the strongest rhythm; the rest has a level and no shape
+_DAILY_ORDER = 6
 _WEEKLY_ORDER = 20  # resolves a peak of a few hours on one day of the week
 _HALFLIFE = 7 * DAY  # of the level: slow enough that an incident of a day still shows, fast enough for a new release
 _START = 10  # rows of a window that say where its level is today
-_WEEK = np.timedelta64(7 * 24 * 3600, "s")
+_SLOT = np.timedelta64(1800, "s")
+_WEEK = _SLOTS * _SLOT
 _MONDAY = np.datetime64("2024-01-01T00:00:00", "s")
 
 
@@ -38,30 +41,34 @@ class ProphetDetector(ResidualDetector):
         strength = _rhythm(scaled, window)
         chosen = [int(i) for i in np.argsort(-strength)[:_MOST_FITS] if strength[i] > 0.05]
         table = np.repeat(scaled.mean(axis=0)[None, :], _SLOTS, axis=0)
-        for column in chosen:
-            table[:, column] = _fit_week(scaled[:, column], window)
+        if chosen:
+            table[:, chosen] = _fit_weeks(scaled[:, chosen], window)
         return {"table": table.astype(np.float32), "halflife": np.array([_HALFLIFE / window.step])}
 
     def _forecast(self, scaled: Floats, window: MetricWindow, /) -> Floats:
         season = self._arrays["table"][_slot(window.times)].astype(float)
-        return season + _drift(scaled - season, float(self._arrays["halflife"][0]))
+        return season + _drift(scaled - season, float(self._arrays["halflife"][0]), resumed(window))
 
 
 def _slot(times: Times) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     into_week = (times - _MONDAY) % _WEEK
-    found: np.ndarray[tuple[int], np.dtype[np.int64]] = (into_week // np.timedelta64(1800, "s")).astype(np.int64)
+    found: np.ndarray[tuple[int], np.dtype[np.int64]] = (into_week // _SLOT).astype(np.int64)
     return found
 
 
-def _drift(rest: Floats, halflife: float) -> Floats:
+def _drift(rest: Floats, halflife: float, starts: Sequence[int]) -> Floats:
     """The slow level of what the season leaves over, from earlier rows alone.
 
-    Each sample pulls by at most one spread, so that an incident of an hour does not become the new normal.
+    Each sample pulls by at most one spread, so that an incident of an hour does not become the new normal. After a long
+    silence (``starts``) it is taken from the first rows, like the level itself (:func:`measured_anew`).
     """
     rate = 1 - 0.5 ** (1 / max(halflife, 2.0))
     level = np.median(rest[:_START], axis=0) if len(rest) else np.zeros(rest.shape[1])
     found = np.empty_like(rest)
+    measured = {start + YARD for start in starts}
     for i, row in enumerate(rest):
+        if i in measured:
+            level = np.median(rest[i - YARD : i], axis=0)
         found[i] = level
         level = level + rate * np.clip(row - level, -1.0, 1.0) * 3.0
     return found
@@ -77,30 +84,15 @@ def _rhythm(scaled: Floats, window: MetricWindow) -> Floats:
     return explained
 
 
-def _fit_week(values: Floats, window: MetricWindow) -> Floats:
-    """Prophet's season over one week, shape [_SLOTS]."""
-    import pandas as pd
-
+def _fit_weeks(columns: Floats, window: MetricWindow) -> Floats:
+    """Prophet's season of each column over one week, shape [_SLOTS, m]."""
     logging.getLogger("prophet.plot").setLevel(logging.CRITICAL)  # calls it an error that plotly is not there
-    from prophet import Prophet
+    from selfheal.detectors.season import seasons
 
-    for name in ("cmdstanpy", "prophet"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    block = max(1, len(values) // _FIT_POINTS)
-    whole = len(values) // block * block
-    thinned = np.clip(values[:whole], -8, 8).reshape(-1, block).mean(axis=1)
-    frame = pd.DataFrame({"ds": pd.DatetimeIndex(window.times[:whole:block]), "y": thinned})
+    block = max(1, len(columns) // _FIT_POINTS)
+    whole = len(columns) // block * block
+    thinned = np.clip(columns[:whole], -8, 8).reshape(-1, block, columns.shape[1]).mean(axis=1)
     weekly = window.span.total_seconds() >= 14 * DAY * 0.98
-    model = Prophet(
-        growth="flat",
-        yearly_seasonality=False,
-        weekly_seasonality=_WEEKLY_ORDER if weekly else False,
-        daily_seasonality=6,
-        uncertainty_samples=0,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # prophet's own use of pandas
-        model.fit(frame)
-        week = pd.DataFrame({"ds": pd.date_range("2024-01-01 00:15", periods=_SLOTS, freq="30min")})
-        found: Floats = model.predict(week)["yhat"].to_numpy(dtype=float)
-    return found
+    week = grid(_MONDAY + _SLOT // 2, _SLOTS, 1800.0, first=True)
+    order = _WEEKLY_ORDER if weekly else False
+    return seasons(thinned, window.times[:whole:block], week, daily=_DAILY_ORDER, weekly=order)
