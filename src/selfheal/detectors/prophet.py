@@ -1,7 +1,7 @@
 """Prophet for each metric: the level that a time of day and a day of the week should have.
 
-The prophet package's model on a thinned series, solved exactly (season.py), kept as one table of a week. A slow level
-follows drift between two trainings, so that a threshold is not stuck on for good.
+The prophet package's model on a thinned series, solved exactly (:mod:`selfheal.prophet_season`) and kept as one table of
+a week. A slow level follows drift between two trainings, so that a threshold is not stuck on for good.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _rhythm(scaled: Floats, window: MetricWindow) -> Floats:
 def _fit_weeks(columns: Floats, window: MetricWindow) -> Floats:
     """Prophet's season of each column over one week, shape [_SLOTS, m]."""
     logging.getLogger("prophet.plot").setLevel(logging.CRITICAL)  # calls it an error that plotly is not there
-    from selfheal.detectors.season import seasons
+    from selfheal.prophet_season import seasons
 
     block = max(1, len(columns) // _FIT_POINTS)
     whole = len(columns) // block * block

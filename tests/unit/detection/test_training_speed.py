@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from selfheal.detectors.season import most_probable, seasons
+from selfheal.prophet_season import most_probable, seasons
 from selfheal.window import Floats, Times, grid
 
 MONDAY = np.datetime64("2026-11-02T00:00:00", "s")
@@ -76,9 +76,9 @@ def test_the_most_probable_parameters_are_a_top_of_the_posterior() -> None:
     best = most_probable(features, values[:, None], priors)[:, 0]
 
     def log_posterior(weights: Floats, noise: float) -> float:
-        rest = values - features @ weights
+        rest: Floats = values - features @ weights
         likelihood = -200 * np.log(noise) - float(rest @ rest) / (2 * noise**2)
-        return likelihood - float(((weights / priors) ** 2).sum()) / 2 - (noise / 0.5) ** 2 / 2
+        return float(likelihood - ((weights / priors) ** 2).sum() / 2 - (noise / 0.5) ** 2 / 2)
 
     noise = float(np.std(values - features @ best))
     top = max(log_posterior(best, noise * factor) for factor in np.linspace(0.9, 1.1, 201))
