@@ -5,9 +5,11 @@ from __future__ import annotations
 import typer
 
 from bench.__main__ import run_app
+from bench.detection.ablations import ablations
+from bench.detection.cases_command import cases
 from bench.detection.typing_command import typing
 
-COMMANDS = (typing,)
+COMMANDS = (ablations, cases, typing)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 

@@ -10,10 +10,12 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from selfheal.detectors import DETECTORS
 from selfheal.ensemble import Ensemble
@@ -27,45 +29,79 @@ RESERVED = ("label", "split", "timestamp")
 log = logging.getLogger("selfheal.backtest")
 
 
-def backtest(frame: pd.DataFrame, name: str = "series", *, seed: int = 0) -> pd.DataFrame:
-    """Scores of the test rows.
+@dataclass(frozen=True)
+class Series:
+    """One series, cut into what may be learned from and what is to be judged.
 
-    Args:
-        frame: Metric columns with any names, ``split`` (train, then test), optional ``timestamp``; ``label`` is
-            ignored.
-        name: Of the series, for messages.
-        seed: For the detectors.
+    Attributes:
+        whole: All rows on an even grid.
+        training: The rows to learn from.
+        judged: Rows of ``whole`` that stand for the test rows, in their order.
+    """
+
+    whole: MetricWindow
+    training: MetricWindow
+    judged: npt.NDArray[np.intp]
+
+    @classmethod
+    def read(cls, frame: pd.DataFrame, name: str) -> Self:
+        """From a table.
+
+        Args:
+            frame: Metric columns with any names, ``split`` (train, then test), optional ``timestamp``; ``label`` is
+                ignored.
+            name: Of the series, for messages.
+
+        Raises:
+            WrongUse: When ``split`` is missing, unknown, or out of order.
+            NoData: Without train or test rows.
+        """
+        train, test = _parts(frame, name)
+        frame = _in_order(frame, name)
+        metrics = frame.drop(columns=[column for column in ("label", "split") if column in frame])
+        whole = MetricWindow.from_frame(metrics, name)
+        places = np.arange(len(frame), dtype=np.intp)
+        if "timestamp" in frame:
+            places, _ = places_on_grid(frame["timestamp"], name, whole.step)
+        log.info(
+            "%s: %d metrics every %g s, %d rows to train, %d to judge", name, len(whole.names), whole.step, train, test
+        )
+        return cls(whole, whole.rows(0, int(places[train - 1]) + 1), places[train:])
+
+
+def scores(ensemble: Ensemble, series: Series) -> pd.DataFrame:
+    """What an ensemble says of the test rows.
 
     Returns:
         One row for each test row: ``score``, ``anomaly``, ``confidence``, ``NAME_score`` and ``NAME_vote`` of each
         detector; one that abstains has score 0 and vote False.
+    """
+    import pandas as pd
+
+    trace, rows, length = ensemble.trace(series.whole), series.judged, len(series.whole)
+    found = {"score": trace.score[rows], "anomaly": trace.anomaly[rows], "confidence": trace.confidence[rows]}
+    for detector in DETECTORS:
+        if detector in trace.abstained:
+            log.warning("%s: %s abstains, it %s", series.whole.workload, detector, trace.abstained[detector])
+        found[f"{detector}_score"] = trace.scores.get(detector, np.zeros(length))[rows]
+        found[f"{detector}_vote"] = trace.votes.get(detector, np.zeros(length, dtype=bool))[rows]
+    return pd.DataFrame(found)
+
+
+def backtest(frame: pd.DataFrame, name: str = "series", *, seed: int = 0) -> pd.DataFrame:
+    """Train on the train rows, judge the test rows; see :meth:`Series.read` and :func:`scores`.
+
+    Args:
+        frame: The series.
+        name: Of the series, for messages.
+        seed: For the detectors.
 
     Raises:
         WrongUse: When ``split`` is missing, unknown, or out of order.
         NoData: Without train or test rows, or with too few to train two detectors.
     """
-    import pandas as pd
-
-    train, test = _parts(frame, name)
-    frame = _in_order(frame, name)
-    metrics = frame.drop(columns=[column for column in ("label", "split") if column in frame])
-    whole = MetricWindow.from_frame(metrics, name)
-    places = np.arange(len(frame))
-    if "timestamp" in frame:
-        places, _ = places_on_grid(frame["timestamp"], name, whole.step)
-    log.info(
-        "%s: %d metrics every %g s, %d rows to train, %d to judge", name, len(whole.names), whole.step, train, test
-    )
-    ensemble = Ensemble.fit([whole.rows(0, int(places[train - 1]) + 1)], seed=seed)
-    trace = ensemble.trace(whole)
-    rows = places[train:]
-    found = {"score": trace.score[rows], "anomaly": trace.anomaly[rows], "confidence": trace.confidence[rows]}
-    for detector in DETECTORS:
-        if detector in trace.abstained:
-            log.warning("%s: %s abstains, it %s", name, detector, trace.abstained[detector])
-        found[f"{detector}_score"] = trace.scores.get(detector, np.zeros(len(whole)))[rows]
-        found[f"{detector}_vote"] = trace.votes.get(detector, np.zeros(len(whole), dtype=bool))[rows]
-    return pd.DataFrame(found)
+    series = Series.read(frame, name)
+    return scores(Ensemble.fit([series.training], seed=seed), series)
 
 
 def _parts(frame: pd.DataFrame, name: str) -> tuple[int, int]:
@@ -116,16 +152,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
-        scores = backtest(_read(args.series), args.series.stem, seed=args.seed)
+        found = backtest(_read(args.series), args.series.stem, seed=args.seed)
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        scores.to_parquet(args.out, index=False)
+        found.to_parquet(args.out, index=False)
     except SelfhealError as error:
         log.error("%s", error)
         return 2 if error.exit_code == 1 else error.exit_code
     except OSError as error:
         log.error("cannot write %s: %s", args.out, error.strerror)
         return 1
-    log.info("wrote %d rows to %s", len(scores), args.out)
+    log.info("wrote %d rows to %s", len(found), args.out)
     return 0
 
 
