@@ -99,7 +99,7 @@ def leaks(seed: int = 0, every: int = 5) -> dict[str, tuple[Story, Story, Inject
 
 
 def correlated(seed: int = 0, every: int = 2) -> tuple[Story, Story, Floats]:
-    """Case 2: the evening with the failure, the same without it, and how many sigmas each metric was ever off."""
+    """Case 2: the evening with the failure, the same without it, and how many sigmas each metric is off, [t, m]."""
     whole = normal_weeks(FRONTEND, _HISTORY + 1, seed=seed)
     cut = round(_HISTORY * DAY / STEP)
     history, test = whole.rows(0, cut), whole.rows(cut)
@@ -115,7 +115,7 @@ def correlated(seed: int = 0, every: int = 2) -> tuple[Story, Story, Floats]:
     failing = test.with_values(values)
     ensemble = Ensemble.fit([history], seed=seed)
     rows = range(start - 180, stop, every)
-    sigmas = np.abs((failing.values - usual) / sigma)[start:stop]
+    sigmas = (failing.values - usual) / sigma
     return ask(ensemble, failing, rows, (start, stop)), ask(ensemble, test, rows), sigmas
 
 
