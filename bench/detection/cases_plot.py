@@ -67,6 +67,10 @@ def _line(axes: Axes, story: Story, metric: str, colour: str, label: str, unit: 
     axes.plot(_hours(story, np.arange(first, last)), values, color=colour, linewidth=1, label=label)
 
 
+def _legend(axes: Axes) -> None:
+    axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
+
+
 def plot_leaks(file: Path, found: dict[str, tuple[Story, Story, Injected]]) -> None:
     """One plot a service: memory with and without the leak, the limit, when it was called a leak."""
     with _drawn(file, len(found), 5.4) as plots:
@@ -78,8 +82,8 @@ def plot_leaks(file: Path, found: dict[str, tuple[Story, Story, Injected]]) -> N
             told = leak.first("MemoryLeak")
             if told is not None:
                 axes.axvline(float(_hours(leak, [leak.rows[told]])[0]), color=_OCHRE, label="called MemoryLeak")
-            axes.set(title=name, ylabel="MiB", xlabel="hours since the leak began")
-            axes.legend(frameon=False, fontsize=8, loc="upper left")
+            axes.set(ylabel=f"{name}\nMiB", xlabel="hours since the leak began")
+            _legend(axes)
 
 
 def plot_correlated(file: Path, failing: Story, sigmas: Floats) -> None:
@@ -94,7 +98,7 @@ def plot_correlated(file: Path, failing: Story, sigmas: Floats) -> None:
             axes.axhline(side, color=_RED, linestyle="--", linewidth=1)
         _alarms(axes, failing, _OCHRE, "anomaly")
         axes.set(ylabel="sigmas off the usual", xlabel="hours since the failure began", ylim=(-5, 5))
-        axes.legend(frameon=False, fontsize=7, loc="upper left", ncols=2)
+        _legend(axes)
 
 
 def plot_mondays(file: Path, usual: Story, missing: Story) -> None:
@@ -110,5 +114,5 @@ def plot_mondays(file: Path, usual: Story, missing: Story) -> None:
                 rows, values = zip(*known, strict=True)
                 axes.plot(_hours(story, rows), values, ".", markersize=3, color=_GREEN, label="expected, as answered")
             _alarms(axes, story, _OCHRE, "anomaly")
-            axes.set(title=title, ylabel="cores", xlabel="hours since Monday, 09:00 UTC")
-            axes.legend(frameon=False, fontsize=8, loc="upper left")
+            axes.set(ylabel=f"{title}\ncores", xlabel="hours since Monday, 09:00 UTC")
+            _legend(axes)

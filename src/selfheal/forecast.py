@@ -11,6 +11,7 @@ from selfheal.window import DAY, MetricWindow
 
 _USAGE, _RATIO, _VOLUME = "pod_memory_usage", "memory_limit_ratio", "persistent_volume_usage"
 _HORIZON = 7 * DAY  # farther ahead a straight line means nothing
+_LEAST_RISE = 0.003  # of the level: near a limit little growth is much; far from it _REACH asks for more
 _REACH = 30.0  # nor farther than so many times the growth that was seen: a morning's rise is not a week's
 
 
@@ -26,7 +27,7 @@ def exhaustion(window: MetricWindow) -> Forecast | None:
 
 def _memory(window: MetricWindow) -> Forecast | None:
     usage, ratio = column(window, _USAGE), column(window, _RATIO)
-    if usage is None or ratio is None or (trend := growth(usage, column(window, RESTARTS))) is None:
+    if usage is None or ratio is None or (trend := growth(usage, column(window, RESTARTS), least=_LEAST_RISE)) is None:
         return None
     # The newest rows alone: a limit may have been raised inside the window.
     usage, ratio = usage[-10:], ratio[-10:]
@@ -36,7 +37,7 @@ def _memory(window: MetricWindow) -> Forecast | None:
 
 def _volume(window: MetricWindow) -> Forecast | None:
     percent = column(window, _VOLUME)
-    trend = None if percent is None else growth(percent)
+    trend = None if percent is None else growth(percent, least=_LEAST_RISE)
     return None if trend is None else _until(window, _VOLUME, trend, 100.0)
 
 

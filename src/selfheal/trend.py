@@ -19,8 +19,10 @@ Rows = npt.NDArray[np.intp]
 LEAST = 10
 """Samples of growth without which none is told."""
 
+LEAST_RISE = 0.02
+"""Share of its level by which a metric must have risen, unless the caller says."""
+
 _MOST_BLOCKS = 40
-_LEAST_RISE = 0.02  # of the level
 _LEAST_TEETH = 3
 _RESET, _SURE_RESET = 0.3, 0.6  # a lone drop by this share of the level is a new process even where none was counted
 _TOOTH = 0.03  # of the level; smaller drops are noise
@@ -53,25 +55,26 @@ class Trend:
     since: int
 
 
-def growth(values: Floats, restarts: Floats | None = None) -> Trend | None:
+def growth(values: Floats, restarts: Floats | None = None, *, least: float = LEAST_RISE) -> Trend | None:
     """The growth of one metric up to its newest sample, None where there is none or nobody can tell.
 
     Args:
         values: Shape [t], NaN for a gap.
         restarts: Restart counts on the same rows, where known: a drop at a restart is a new process, any other one may
             be the garbage collector.
+        least: Rise, as a share of the level, that is worth the name.
     """
     rows = np.flatnonzero(np.isfinite(values))
     if len(rows) < LEAST:
         return None
     known = values[rows]
-    if known[-1] <= known.min() + _LEAST_RISE * abs(known[-1]):  # the cheap way out, taken by nearly all
+    if known[-1] <= known.min() + least * abs(known[-1]):  # the cheap way out, taken by nearly all
         return None
     first, teeth = _teeth(known, None if restarts is None else restarts[rows])
     rows, known = rows[first:], known[first:]
     if len(known) < LEAST:
         return None
-    return _of_teeth(rows, known, teeth - first) if teeth.size else _of_line(rows, known)
+    return _of_teeth(rows, known, teeth - first, least) if teeth.size else _of_line(rows, known, least)
 
 
 def _teeth(known: Floats, restarts: Floats | None) -> tuple[int, Rows]:
@@ -98,30 +101,31 @@ def _new_process(known: Floats, drop: int) -> bool:
     kept = float(known[drop] / known[drop - 1]) if known[drop - 1] > 0 else 1.0
     if kept > 1 - _RESET or kept <= 1 - _SURE_RESET:
         return kept <= 1 - _SURE_RESET
-    return _of_line(np.arange(drop), known[:drop]) is None
+    return _of_line(np.arange(drop), known[:drop], LEAST_RISE) is None
 
 
-def _of_teeth(rows: Rows, known: Floats, starts: Rows) -> Trend | None:
+def _of_teeth(rows: Rows, known: Floats, starts: Rows, least: float) -> Trend | None:
     """Growth of what is left after each collection: the floor of the teeth, not their rising edges."""
     ends = np.r_[starts[1:], len(known)].astype(int)
     teeth = [(int(a), int(b)) for a, b in zip(starts, ends, strict=True) if b - a >= 3]
     if len(teeth) < _LEAST_TEETH:
         return None
     lows = [float(known[a:b].min()) for a, b in (teeth[0], teeth[-1])]
-    if lows[1] <= lows[0] + _LEAST_RISE / 2 * abs(lows[0]):  # the cheap way out once more
+    if lows[1] <= lows[0] + least / 2 * abs(lows[0]):  # the cheap way out once more
         return None
     floors = np.array([_foot(known[a:b]) for a, b in teeth])
     moments = np.array([float(rows[a]) for a, _ in teeth])
-    heights = [float(known[a:b].max()) - floor for (a, b), floor in zip(teeth[:-1], floors[:-1], strict=True)]
     slope, error = _fit(moments, floors)
     if _stepped(floors - floors.mean()) >= slope**2 * float(np.sum((moments - moments.mean()) ** 2)):
         return None
     wide = _student(len(floors) - 2) * np.hypot(error, _NEVER * slope)
-    rise = slope * (moments[-1] - moments[0])
-    if slope <= wide or rise < max(_LEAST_RISE * abs(float(floors[0])), 0.25 * float(np.median(heights))):
+    start = float(np.median(floors - slope * moments))
+    over = known - (start + slope * rows)
+    height = float(np.median([over[a:b].max() for a, b in teeth[:-1]]))
+    if slope <= wide or slope * (moments[-1] - moments[0]) < max(least * abs(float(floors[0])), 0.25 * height):
         return None
-    now = float(np.median(floors - slope * moments)) + slope * float(rows[-1])
-    return Trend(slope, slope - wide, slope + wide, now + float(np.median(heights)), int(rows[teeth[0][0]]))
+    level = start + slope * float(rows[-1]) + height
+    return Trend(slope, slope - wide, slope + wide, level, int(rows[teeth[0][0]]))
 
 
 def _foot(tooth: Floats) -> float:
@@ -132,7 +136,7 @@ def _foot(tooth: Floats) -> float:
     return float(half.sum()) / len(half) - slope * (len(half) - 1) / 2
 
 
-def _of_line(rows: Rows, known: Floats) -> Trend | None:
+def _of_line(rows: Rows, known: Floats, least: float) -> Trend | None:
     """A level that begins to grow somewhere in the window, or grew all along."""
     size = max(1, len(known) // _MOST_BLOCKS)
     whole = len(known) // size * size
@@ -149,7 +153,7 @@ def _of_line(rows: Rows, known: Floats) -> Trend | None:
     rise = slope * (x[-1] - x[0])
     rest = y - y.mean() - slope * (x - x.mean())
     unexplained = float(rest @ rest) / max(float(np.sum((y - y.mean()) ** 2)), 1e-300)
-    if slope <= _SURE * error or rise < _LEAST_RISE * abs(float(np.median(known))) or unexplained > 1 - _CLEAR:
+    if slope <= _SURE * error or rise < least * abs(float(np.median(known))) or unexplained > 1 - _CLEAR:
         return None
     if late + unsure < _STILL * slope:
         return None

@@ -34,5 +34,27 @@ def test_shares_are_heaviest_first_and_at_most_the_whole() -> None:
     assert "anomaly_type" not in found
 
 
+def test_a_value_on_its_harmless_side_is_not_what_is_named_first() -> None:
+    window = daily(("http_request_duration", "pod_cpu_usage"), 4)
+    voters = [DETECTORS[name](0).fit(window) for name in ("isolation_forest", "arima")]
+    window.values[-3:] *= [0.6, 1.3]
+    top = explain(window, voters, anomaly=True)["top_metrics"]
+    assert top[0].name == "pod_cpu_usage", "few requests are soon answered: that is no slowness"
+    window.values[-3:] *= [1 / 0.36, 1.0]
+    assert explain(window, voters, anomaly=True)["top_metrics"][0].name == "http_request_duration"
+
+
+def test_a_restart_of_long_ago_does_not_carry_the_anomaly_of_today() -> None:
+    window = daily(("container_restart_count", "pod_cpu_usage"), 4)
+    window.values[:, 0] = 0.0
+    voters = [DETECTORS["isolation_forest"](0).fit(window)]
+    window.values[:, 0] = 3.0
+    window.values[-3:, 1] *= 1.3
+    recent = window.rows(-60)
+    assert [one.name for one in explain(recent, voters, anomaly=True)["top_metrics"]] == ["pod_cpu_usage"]
+    recent.values[-1, 0] = 4.0
+    assert explain(recent, voters, anomaly=True)["top_metrics"][0].name == "container_restart_count"
+
+
 def test_nobody_voted_means_nothing_to_explain() -> None:
     assert explain(daily(("a",), 1), [], anomaly=False) == {}
