@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Protocol, Self, runtime_checkable
 
@@ -154,16 +155,16 @@ class Scaling:
     def apply(self, window: MetricWindow) -> Floats:
         """Scaled values, shape [t, m], capped, gaps carried forward, metrics without data 0."""
         scaled = self._plain(window)
-        if starts := resumed(window):
-            offset, width = measured_anew(scaled, starts)
+        if silences(window):
+            offset, width = measured_anew(scaled, window)
             scaled = (scaled - offset) / width
         result: Floats = np.clip(scaled, -WILD, WILD) * self.alive
         return result
 
     def invert(self, scaled: Floats, window: MetricWindow) -> Floats:
         """Scaled values of a window back in the metrics' units (increases for counters)."""
-        if starts := resumed(window):
-            offset, width = measured_anew(self._plain(window), starts)
+        if silences(window):
+            offset, width = measured_anew(self._plain(window), window)
             scaled = scaled * width + offset
         result: Floats = scaled * self.spread + self.centre
         return result
@@ -178,26 +179,31 @@ class Scaling:
         return {"counter": self.counter, "centre": self.centre, "spread": self.spread, "alive": self.alive}
 
 
-def resumed(window: MetricWindow) -> list[int]:
-    """Rows at which samples come back after a silence of at least SILENCE seconds."""
+def silences(window: MetricWindow) -> list[tuple[int, int, int]]:
+    """Where samples come back after a silence of at least SILENCE seconds.
+
+    Returns:
+        For each silence the first row after it, the first row that can be judged again (YARD rows later), and the row
+        where the next silence ends, or the window does.
+    """
     rows = np.flatnonzero(np.isfinite(window.values).any(axis=1))
-    return [int(rows[i + 1]) for i in np.flatnonzero(np.diff(rows) * window.step >= SILENCE)]
+    starts = rows[1:][np.diff(rows) * window.step >= SILENCE].tolist()
+    return [(start, min(start + YARD, stop), stop) for start, stop in pairwise([*starts, len(window)])]
 
 
-def measured_anew(scaled: Floats, starts: Sequence[int]) -> tuple[Floats, Floats]:
+def measured_anew(scaled: Floats, window: MetricWindow) -> tuple[Floats, Floats]:
     """What is usual after a long silence, by the first YARD rows after it; nobody can judge those, they count as usual.
 
     Args:
         scaled: In units of the spread in training, shape [t, m].
-        starts: Rows at which samples come back.
+        window: Where its samples are missing.
 
     Returns:
         Level and spread of each row in the same units, shape [t, m] each: 0 and 1 where nothing is measured anew.
         Spreads are widened where the first rows are wilder than training was, never narrowed.
     """
     offset, width = np.zeros_like(scaled), np.ones_like(scaled)
-    for start, stop in zip(starts, [*starts[1:], len(scaled)], strict=True):
-        judged = min(start + YARD, stop)
+    for start, judged, stop in silences(window):
         first = scaled[start:judged]
         offset[start:judged] = first
         offset[judged:stop] = np.median(first, axis=0)

@@ -1,18 +1,16 @@
 """Prophet for each metric: the level that a time of day and a day of the week should have.
 
-The prophet package's model on a thinned series, solved exactly (:mod:`selfheal.prophet_season`) and kept as one table of
-a week. A slow level follows drift between two trainings, so that a threshold is not stuck on for good.
+The prophet package's model on a thinned series, solved exactly (:mod:`selfheal.prophet_season`), kept as a table of a
+week. A slow level follows drift between two trainings, so that a threshold is not stuck on for good.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
-from selfheal.detectors.base import YARD, resumed
 from selfheal.detectors.residual import ResidualDetector
 from selfheal.window import DAY, Floats, MetricWindow, Times, grid
 
@@ -47,7 +45,7 @@ class ProphetDetector(ResidualDetector):
 
     def _forecast(self, scaled: Floats, window: MetricWindow, /) -> Floats:
         season = self._arrays["table"][_slot(window.times)].astype(float)
-        return season + _drift(scaled - season, float(self._arrays["halflife"][0]), resumed(window))
+        return season + _drift(scaled - season, float(self._arrays["halflife"][0]))
 
 
 def _slot(times: Times) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -56,19 +54,15 @@ def _slot(times: Times) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return found
 
 
-def _drift(rest: Floats, halflife: float, starts: Sequence[int]) -> Floats:
+def _drift(rest: Floats, halflife: float) -> Floats:
     """The slow level of what the season leaves over, from earlier rows alone.
 
-    Each sample pulls by at most one spread, so that an incident of an hour does not become the new normal. After a long
-    silence (``starts``) it is taken from the first rows, like the level itself (:func:`measured_anew`).
+    Each sample pulls by at most one spread, so that an incident of an hour does not become the new normal.
     """
     rate = 1 - 0.5 ** (1 / max(halflife, 2.0))
     level = np.median(rest[:_START], axis=0) if len(rest) else np.zeros(rest.shape[1])
     found = np.empty_like(rest)
-    measured = {start + YARD for start in starts}
     for i, row in enumerate(rest):
-        if i in measured:
-            level = np.median(rest[i - YARD : i], axis=0)
         found[i] = level
         level = level + rate * np.clip(row - level, -1.0, 1.0) * 3.0
     return found

@@ -19,6 +19,7 @@ from selfheal.detectors.base import (
     require,
     save_arrays,
     scaling_of,
+    silences,
     smooth,
 )
 from selfheal.window import Floats, MetricWindow
@@ -74,7 +75,15 @@ class ResidualDetector(ABC):
 
     def _residuals(self, window: MetricWindow) -> Floats:
         scaled = scaling_of(self._arrays).apply(window)
-        return scaled - self._forecast(scaled, window)
+        return scaled - self._usual(scaled, window)
+
+    def _usual(self, scaled: Floats, window: MetricWindow) -> Floats:
+        """The forecast; after a long silence moved by what the first rows, which nobody can judge, differ from it."""
+        forecast = self._forecast(scaled, window)
+        for start, judged, stop in silences(window):
+            forecast[judged:stop] += np.median(scaled[start:judged] - forecast[start:judged], axis=0)
+            forecast[start:judged] = scaled[start:judged]
+        return forecast
 
     def deviations(self, window: MetricWindow) -> Floats:
         """See :class:`selfheal.detectors.base.Detector`."""
@@ -93,7 +102,7 @@ class ResidualDetector(ABC):
         """Forecast in the metrics' units (increases for counters), shape [t, m]."""
         window = check_names(window, self.names)
         scaling = scaling_of(self._arrays)
-        return scaling.invert(self._forecast(scaling.apply(window), window), window)
+        return scaling.invert(self._usual(scaling.apply(window), window), window)
 
     @property
     def counters(self) -> Flags:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from selfheal.detectors import DETECTORS, Detector
-from selfheal.detectors.base import YARD, Scaling, measured_anew, resumed
+from selfheal.detectors.base import YARD, Scaling, measured_anew, silences
 from selfheal.window import DAY, MetricWindow
 from tests.unit.detection.series import daily
 
@@ -49,15 +49,17 @@ def test_a_fault_at_the_new_level_is_seen(name: str, fitted: dict[str, Detector]
 
 
 def test_a_silence_of_an_hour_changes_nothing() -> None:
-    window = moved(6)
-    assert resumed(window) == []
-    assert resumed(moved(GONE)) == [144 + GONE]
+    assert silences(moved(6)) == []
+    assert silences(moved(GONE)) == [(144 + GONE, 144 + GONE + YARD, len(moved(GONE)))]
 
 
 def test_the_first_rows_after_a_silence_count_as_usual_and_what_follows_is_measured_by_them() -> None:
-    scaled = np.concatenate([np.zeros(10), np.full(YARD, 5.0), np.full(10, 7.0)])[:, None]
-    offset, width = measured_anew(scaled, [10])
-    np.testing.assert_array_equal(((scaled - offset) / width)[:, 0], [0.0] * (10 + YARD) + [2.0] * 10)
+    scaled = np.concatenate([np.zeros(10), np.zeros(40), np.full(YARD, 5.0), np.full(10, 7.0)])[:, None]
+    window = daily(("a",), len(scaled) * STEP / DAY)
+    values = window.values.copy()
+    values[10:50] = np.nan
+    offset, width = measured_anew(scaled, window.with_values(values))
+    np.testing.assert_array_equal(((scaled - offset) / width)[:, 0], [0.0] * (50 + YARD) + [2.0] * 10)
 
 
 def test_what_was_expected_after_a_silence_is_at_the_new_level() -> None:
@@ -69,7 +71,7 @@ def test_what_was_expected_after_a_silence_is_at_the_new_level() -> None:
 
 def test_scaled_values_go_back_to_the_metrics_units() -> None:
     window, scaling = moved(GONE), Scaling.learn(daily(NAMES, 4))
-    rows = np.isfinite(window.values).all(axis=1)
-    rows[144 + GONE : 144 + GONE + YARD] = False  # taken for usual, whatever they were
+    known = np.flatnonzero(np.isfinite(window.values).all(axis=1))
+    rows = known[(known < 144) | (known >= 144 + GONE + YARD)]  # the first ones are taken for usual, whatever they were
     back = scaling.invert(scaling.apply(window), window)
     np.testing.assert_allclose(back[rows], window.values[rows], rtol=1e-6)
