@@ -8,8 +8,9 @@ from bench.__main__ import run_app
 from bench.detection.ablations import ablations
 from bench.detection.cases_command import cases
 from bench.detection.typing_command import typing
+from bench.detection.typing_sockshop import sockshop
 
-COMMANDS = (ablations, cases, typing)
+COMMANDS = (ablations, cases, sockshop, typing)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 
