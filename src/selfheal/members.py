@@ -12,6 +12,7 @@ from selfheal.artefact import Manifest, read_manifest, write_manifest
 from selfheal.detectors import DETECTORS
 from selfheal.detectors.base import YARD, Detector, Flags, check_names, load_arrays, pick, save_arrays
 from selfheal.errors import BadModel, BadRequest, InsufficientData, NoData
+from selfheal.fitting import Lack, fit_each
 from selfheal.window import DAY, Floats, MetricWindow, fill_gaps, grid, increases, is_counter
 
 Progress = Callable[[str, int, int], None]
@@ -164,7 +165,13 @@ class Members:
 
     @classmethod
     def fit(
-        cls, detector: str, windows: Sequence[MetricWindow], *, seed: int = 0, progress: Progress | None = None
+        cls,
+        detector: str,
+        windows: Sequence[MetricWindow],
+        *,
+        seed: int = 0,
+        workers: int = 1,
+        progress: Progress | None = None,
     ) -> Members:
         """Fit one detector for each workload, and the pooled one.
 
@@ -172,21 +179,24 @@ class Members:
             detector: Name in DETECTORS.
             windows: One for each workload, all with the same metrics and step.
             seed: For everything that draws lots.
+            workers: Processes to fit in; the numbers do not depend on it.
             progress: Told after each workload.
 
         Raises:
             BadRequest: When windows differ in metrics (MetricMismatch) or in step.
             NoData: Without a window.
+            Unavailable: When a worker is killed.
         """
         kind = DETECTORS[detector]
         windows = alike(windows)
         models: dict[str, Detector] = {}
         silent: dict[str, str] = {}
-        for done, window in enumerate(windows, start=1):
-            try:
-                models[window.workload] = kind(seed).fit(window)
-            except InsufficientData as error:
-                silent[window.workload] = _lack(error, window.step)
+        fitted = fit_each(kind, windows, seed=seed, workers=workers)
+        for done, (window, model) in enumerate(zip(windows, fitted, strict=True), start=1):
+            if isinstance(model, Lack):
+                silent[window.workload] = _lack(model, window.step)
+            else:
+                models[window.workload] = model
             if progress:
                 progress(f"train {detector}", done, len(windows))
         trained = {w.workload: (f"{w.times[0]}Z", f"{w.times[-1]}Z", w.digest()) for w in windows if len(w)}
@@ -273,5 +283,5 @@ def _pool(kind: type[Detector], windows: Sequence[MetricWindow], seed: int) -> P
         return None
 
 
-def _lack(error: InsufficientData, step: float) -> str:
-    return f"needs {spell(error.need * step)} of history, has {spell(error.got * step)}"
+def _lack(lack: Lack, step: float) -> str:
+    return f"needs {spell(lack.need * step)} of history, has {spell(lack.got * step)}"

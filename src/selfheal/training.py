@@ -144,19 +144,29 @@ def split_windows(source: Path, training: Path, calibration: Path, held_back: Pa
         _say("%s: %d windows of %d rows at most", target.name, len(windows), max(len(window) for window in windows))
 
 
-def train_members(detector: str, training: Path, seed: int, target: Path) -> Members:
+def train_members(detector: str, training: Path, seed: int, target: Path, workers: int | None = None) -> Members:
     """Train one detector for all workloads.
+
+    Args:
+        detector: Name in DETECTORS.
+        training: Stored windows.
+        seed: Of everything that is drawn by chance.
+        target: Folder for the models.
+        workers: Processes; as many as there are cores by default. The models do not depend on it.
 
     Raises:
         WrongUse: When there is no such detector.
         NoData: When no workload has enough history.
+        Unavailable: When a worker is killed.
     """
     from selfheal.detectors import DETECTORS
     from selfheal.ensemble import Members
+    from selfheal.fitting import cores
 
     if detector not in DETECTORS:
         raise WrongUse(f"no detector {detector!r}: there are {', '.join(DETECTORS)}")
-    members = Members.fit(detector, load_windows(training), seed=seed, progress=_progress)
+    at_once = cores() if workers is None else workers
+    members = Members.fit(detector, load_windows(training), seed=seed, workers=at_once, progress=_progress)
     members.save(target)
     for workload, why in members.silent.items():
         _say("%s abstains for %s: %s", detector, workload, why)
