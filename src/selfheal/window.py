@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 Times = npt.NDArray[np.datetime64]
+Places = npt.NDArray[np.intp]
 
 DAY = 86_400.0
 _FORMAT = 1
@@ -146,6 +147,49 @@ class MetricWindow:
         return f"sha256:{found.hexdigest()}"
 
 
+@dataclass(frozen=True)
+class Windows:
+    """Windows of several workloads on grids of one length: what a request of many is judged as.
+
+    Whatever is written for time first and metrics last takes them like a :class:`MetricWindow`.
+
+    Attributes:
+        times: Shape [t, n].
+        values: Shape [t, n, m], NaN for a gap.
+        names: Of the m metrics.
+        step: Seconds between samples.
+    """
+
+    times: Times
+    values: Floats
+    names: tuple[str, ...]
+    step: float
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @classmethod
+    def of(cls, windows: Sequence[MetricWindow]) -> Windows:
+        """Stack windows of one length, with the same metrics and step; at least one."""
+        first = windows[0]
+        times = np.stack([window.times for window in windows], axis=1)
+        values = np.stack([window.values for window in windows], axis=1)
+        return cls(times, values, first.names, first.step)
+
+    def take(self, which: Places) -> Windows:
+        """The windows of some workloads, in that order."""
+        return replace(self, times=self.times[:, which], values=self.values[:, which])
+
+    def with_values(self, values: Floats) -> Windows:
+        """The same grids with other values."""
+        return replace(self, values=values)
+
+    def each(self) -> Iterator[MetricWindow]:
+        """One by one; their names are lost."""
+        for i in range(self.values.shape[1]):
+            yield MetricWindow(f"window {i}", self.times[:, i], self.values[:, i], self.names, self.step)
+
+
 def grid(moment: np.datetime64, samples: int, step: float, *, first: bool = False) -> Times:
     """Evenly spaced moments that end (or start) at one, shape [samples]."""
     offsets = (np.arange(samples) * step).round().astype("timedelta64[s]")
@@ -230,17 +274,23 @@ def guess_step(values: Floats) -> float:
 
 
 def fill_gaps(values: Floats, start: Floats | None = None) -> Floats:
-    """Carry the last known sample forward; before the first one ``start`` (or the column's first sample, else 0)."""
-    known = np.isfinite(values)
-    last = np.where(known, np.arange(len(values))[:, None], -1)
-    np.maximum.accumulate(last, axis=0, out=last)
-    filled = np.take_along_axis(values, np.maximum(last, 0), axis=0)
+    """Carry the last known sample forward; before the first one ``start`` (or the column's first sample, else 0).
+
+    Args:
+        values: Shape [t, .., m].
+        start: Shape [.., m].
+    """
+    filled = values.copy()
+    gaps = ~np.isfinite(values)
+    rows = np.flatnonzero(gaps.any(axis=tuple(range(1, values.ndim))))
+    if not rows.size:
+        return filled
     if start is None:
-        first = np.where(known.any(axis=0), known.argmax(axis=0), 0)
-        start = values[first, np.arange(values.shape[1])] if len(values) else np.zeros(values.shape[1])
-    filled = np.where(last < 0, np.nan_to_num(start), filled)
-    result: Floats = np.nan_to_num(filled)
-    return result
+        start = np.take_along_axis(values, (~gaps).argmax(axis=0)[None], axis=0)[0]
+    start = np.nan_to_num(start)
+    for row in rows.tolist():
+        np.copyto(filled[row], filled[row - 1] if row else start, where=gaps[row])
+    return filled
 
 
 def is_counter(values: Floats) -> npt.NDArray[np.bool_]:
@@ -261,14 +311,15 @@ def increases(values: Floats, columns: npt.NDArray[np.bool_]) -> Floats:
     """Replace counters by their increase since the sample before; a reset starts from zero.
 
     Args:
-        values: Shape [t, m].
-        columns: Which are counters, shape [m].
+        values: Shape [t, .., m].
+        columns: Which are counters, shape [.., m] or [m].
 
     Returns:
-        Shape [t, m]; the first increase of a counter is unknown (NaN).
+        Shape [t, .., m]; the first increase of a counter is unknown (NaN).
     """
     if not columns.any():
         return values
+    columns = np.broadcast_to(columns, values.shape[1:])
     result = values.copy()
     before, after = values[:-1, columns], values[1:, columns]
     result[1:, columns] = np.where(after < before, after, after - before)

@@ -9,8 +9,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from selfheal.detectors.base import decay
 from selfheal.detectors.residual import ResidualDetector
-from selfheal.window import Floats, MetricWindow
+from selfheal.window import Floats, MetricWindow, Windows
 
 _LONGEST = 12_000  # samples that estimation looks at: more do not move two coefficients
 
@@ -27,15 +28,11 @@ class ArimaDetector(ResidualDetector):
         pairs = np.array([_estimate(column) for column in steps.T]).reshape(-1, 2)
         return {"phi": pairs[:, 0], "theta": pairs[:, 1]}
 
-    def _forecast(self, scaled: Floats, _window: MetricWindow, /) -> Floats:
-        from scipy.signal import lfilter
-
-        if not len(scaled):
-            return scaled
+    def _forecast(self, scaled: Floats, _window: MetricWindow | Windows, /) -> Floats:
         steps = np.diff(scaled, axis=0, prepend=scaled[:1])
-        surprise = np.empty_like(steps)
-        for i, (phi, theta) in enumerate(zip(self._arrays["phi"], self._arrays["theta"], strict=True)):
-            surprise[:, i] = lfilter([1.0, -phi], [1.0, theta], steps[:, i])
+        surprise = steps.copy()
+        surprise[1:] -= self._arrays["phi"] * steps[:-1]
+        decay(surprise, -self._arrays["theta"])
         return scaled - surprise
 
 

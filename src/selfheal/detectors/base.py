@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar, Protocol, Self, runtime_checkable
+from typing import ClassVar, Protocol, Self, overload, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from selfheal.errors import BadModel, InsufficientData, MetricMismatch
-from selfheal.window import Floats, MetricWindow, fill_gaps, increases, is_counter
+from selfheal.window import Floats, MetricWindow, Places, Windows, fill_gaps, increases, is_counter
 
 Flags = npt.NDArray[np.bool_]
 
@@ -101,19 +101,59 @@ class Detector(Protocol):
         ...
 
 
+@runtime_checkable
+class Batched(Protocol):
+    """What a detector may have beside the contract: many models of its kind in one, for requests of many workloads.
+
+    A detector without it is scored window by window (:class:`selfheal.detectors.stack.Loop`).
+    """
+
+    warmup: ClassVar[int]
+
+    @classmethod
+    def stack(cls, models: Sequence[Self]) -> Self:
+        """One detector out of n fitted for the same metrics; they go on as views of its numbers."""
+        ...
+
+    def take(self, which: Places) -> Self:
+        """The models at some places, for windows in that order."""
+        ...
+
+    def score(self, window: Windows, newest: int | None = None) -> Floats:
+        """As the detector's own, shape [t, n]; only of the newest rows where so wanted, which is cheaper."""
+        ...
+
+    def deviations(self, window: Windows) -> Floats:
+        """As the detector's own, shape [t, n, m]."""
+        ...
+
+    def expected(self, window: Windows) -> Floats:
+        """As the detector's own, shape [t, n, m]."""
+        ...
+
+    @property
+    def counters(self) -> Flags:
+        """As the detector's own, shape [n, m]."""
+        ...
+
+
 def require(window: MetricWindow, need: int, what: str) -> None:
     """Raise InsufficientData unless a window has enough usable rows."""
     if window.usable < need:
         raise InsufficientData(need, window.usable, what)
 
 
-def check_names(window: MetricWindow, names: tuple[str, ...]) -> MetricWindow:
-    """The window with its metrics in the model's order.
+@overload
+def check_names(window: MetricWindow, names: tuple[str, ...]) -> MetricWindow: ...
+@overload
+def check_names(window: Windows, names: tuple[str, ...]) -> Windows: ...
+def check_names(window: MetricWindow | Windows, names: tuple[str, ...]) -> MetricWindow | Windows:
+    """The window with its metrics in the model's order; stacked windows are in it.
 
     Raises:
         MetricMismatch: When they are not the same set.
     """
-    if window.names == names:
+    if window.names == names or isinstance(window, Windows):
         return window
     missing, unknown = set(names) - set(window.names), set(window.names) - set(names)
     if missing or unknown:
@@ -123,7 +163,7 @@ def check_names(window: MetricWindow, names: tuple[str, ...]) -> MetricWindow:
 
 @dataclass(frozen=True)
 class Scaling:
-    """How metrics become comparable numbers; learned on training data.
+    """How metrics become comparable numbers; learned on training data. Of n models stacked, all of shape [n, m].
 
     Attributes:
         counter: Which metrics are counters, shape [m] (bool).
@@ -152,16 +192,17 @@ class Scaling:
         floor = 1e-6 * (1 + np.abs(centre)) + 0.005 * np.abs(centre)
         return cls(counter.astype(float), centre, np.maximum(spread, floor), alive.astype(float))
 
-    def apply(self, window: MetricWindow) -> Floats:
-        """Scaled values, shape [t, m], capped, gaps carried forward, metrics without data 0."""
+    def apply(self, window: MetricWindow | Windows) -> Floats:
+        """Scaled values, shape [t, .., m], capped, gaps carried forward, metrics without data 0."""
         scaled = self._plain(window)
         if silences(window):
             offset, width = measured_anew(scaled, window)
             scaled = (scaled - offset) / width
-        result: Floats = np.clip(scaled, -WILD, WILD) * self.alive
+        result: Floats = np.clip(scaled, -WILD, WILD, out=scaled)
+        result *= self.alive
         return result
 
-    def invert(self, scaled: Floats, window: MetricWindow) -> Floats:
+    def invert(self, scaled: Floats, window: MetricWindow | Windows) -> Floats:
         """Scaled values of a window back in the metrics' units (increases for counters)."""
         if silences(window):
             offset, width = measured_anew(self._plain(window), window)
@@ -169,9 +210,10 @@ class Scaling:
         result: Floats = scaled * self.spread + self.centre
         return result
 
-    def _plain(self, window: MetricWindow) -> Floats:
-        values = increases(window.values, self.counter.astype(bool))
-        found: Floats = (fill_gaps(values, self.centre) - self.centre) / self.spread
+    def _plain(self, window: MetricWindow | Windows) -> Floats:
+        found = fill_gaps(increases(window.values, self.counter.astype(bool)), self.centre)
+        found -= self.centre
+        found /= self.spread
         return found
 
     def arrays(self) -> dict[str, Floats]:
@@ -179,19 +221,21 @@ class Scaling:
         return {"counter": self.counter, "centre": self.centre, "spread": self.spread, "alive": self.alive}
 
 
-def silences(window: MetricWindow) -> list[tuple[int, int, int]]:
-    """Where samples come back after a silence of at least SILENCE seconds.
+def silences(window: MetricWindow | Windows) -> list[tuple[int, int, int]]:
+    """Where samples come back after a silence of at least SILENCE seconds. Windows with any are never stacked.
 
     Returns:
         For each silence the first row after it, the first row that can be judged again (YARD rows later), and the row
         where the next silence ends, or the window does.
     """
+    if isinstance(window, Windows):
+        return []
     rows = np.flatnonzero(np.isfinite(window.values).any(axis=1))
     starts = rows[1:][np.diff(rows) * window.step >= SILENCE].tolist()
     return [(start, min(start + YARD, stop), stop) for start, stop in pairwise([*starts, len(window)])]
 
 
-def measured_anew(scaled: Floats, window: MetricWindow) -> tuple[Floats, Floats]:
+def measured_anew(scaled: Floats, window: MetricWindow | Windows) -> tuple[Floats, Floats]:
     """What is usual after a long silence, by the first YARD rows after it; nobody can judge those, they count as usual.
 
     Args:
@@ -213,38 +257,51 @@ def measured_anew(scaled: Floats, window: MetricWindow) -> tuple[Floats, Floats]
 
 def soften(deviations: Floats) -> Floats:
     """Sizes of deviations, logarithmic beyond KNEE, of the same shape."""
-    size = np.abs(deviations)
-    result: Floats = np.where(size < KNEE, size, KNEE * (1 + np.log(np.maximum(size, KNEE) / KNEE)))
-    return result
+    size: Floats = np.abs(deviations)
+    far = size > KNEE
+    if far.any():
+        size[far] = KNEE * (1 + np.log(size[far] / KNEE))
+    return size
 
 
 def combine(deviations: Floats, alive: Floats) -> Floats:
     """From many metrics to one score: root mean square of the worse half (at least three), each softened.
 
     Args:
-        deviations: Shape [t, m], in units of each metric's spread.
-        alive: Which metrics count, shape [m].
+        deviations: Shape [t, .., m], in units of each metric's spread, 0 where a metric does not count.
+        alive: Which metrics count, shape [.., m].
 
     Returns:
-        Shape [t].
+        Shape [t, ..].
     """
-    live = soften(deviations[:, alive.astype(bool)]) ** 2
-    if live.shape[1] == 0:
-        return np.zeros(len(deviations))
-    top = min(live.shape[1], max(3, live.shape[1] // 2))
-    worst = np.partition(live, live.shape[1] - top, axis=1)[:, -top:]
-    result: Floats = np.sqrt(worst.mean(axis=1))
+    count = alive.astype(bool).sum(axis=-1)
+    top = np.minimum(count, np.maximum(3, count // 2))[..., None]
+    worst = np.sort(soften(deviations) ** 2, axis=-1)[..., ::-1]
+    worst *= np.arange(alive.shape[-1]) < top
+    result: Floats = np.sqrt(worst.sum(axis=-1) / np.maximum(top[..., 0], 1))
     return result
 
 
 def smooth(values: Floats, span: float) -> Floats:
     """Causal exponential smoothing along time; ``span`` is the samples after which 63 % is forgotten."""
-    from scipy.signal import lfilter
-
     keep = float(np.exp(-1.0 / span))
-    start = values[:1] * keep
-    result: Floats = lfilter([1 - keep], [1, -keep], values, axis=0, zi=start)[0]
+    result: Floats = values * (1 - keep)
+    result[:1] = values[:1]
+    decay(result, keep)
     return result
+
+
+def decay(values: Floats, keep: Floats | float) -> None:
+    """Add to each row, in place, what is kept of the row before: a recursion along time, all else at once.
+
+    Args:
+        values: Shape [t, .., m].
+        keep: Share kept, shape [.., m] or one for all.
+    """
+    kept = np.empty(values.shape[1:])
+    for before, row in pairwise(values):
+        np.multiply(before, keep, out=kept)
+        np.add(row, kept, out=row)
 
 
 def save_arrays(folder: Path, name: str, names: tuple[str, ...], arrays: Mapping[str, Floats]) -> None:

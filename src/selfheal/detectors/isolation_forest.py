@@ -5,6 +5,7 @@ Trained with scikit-learn, kept as plain arrays and walked with numpy.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -22,12 +23,18 @@ from selfheal.detectors.base import (
     smooth,
     soften,
 )
-from selfheal.window import Floats, MetricWindow
+from selfheal.detectors.stack import stacked_arrays, taken
+from selfheal.window import Floats, MetricWindow, Places, Windows
 
 _TREES = 48
 _SAMPLES = 512
 _FIT_ROWS = 8_000
 _SHORT, _LONG = 3.0, 15.0  # samples: what is going on, and what was
+_FIELDS = ("cut", "feature", "skip")
+_NODE = np.dtype(list(zip(_FIELDS, ("<f4", "<i2", "<i2"), strict=True)))
+"""A node of a tree in eight bytes. Where the feature is at most ``cut``, the walk goes on at the next node, else
+``skip`` nodes ahead. A leaf skips to itself: its feature is the one that is infinite in every row, and its ``cut`` the
+mean depth there."""
 
 
 class IsolationForestDetector:
@@ -45,7 +52,7 @@ class IsolationForestDetector:
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
         self.names: tuple[str, ...] = ()
-        self._arrays: dict[str, Floats] = {}
+        self._arrays: dict[str, Any] = {}
 
     def fit(self, window: MetricWindow) -> Self:
         """See :class:`selfheal.detectors.base.Detector`."""
@@ -54,35 +61,47 @@ class IsolationForestDetector:
         require(window, self.need, self.name)
         self.names = window.names
         scaling = Scaling.learn(window)
-        rows = _features(scaling.apply(window), scaling.alive)
+        told = _told(scaling.alive)
+        rows = _features(scaling.apply(window), scaling.alive, len(window))[:, told]
         picked = np.random.default_rng(self.seed).choice(len(rows), min(len(rows), _FIT_ROWS), replace=False)
         forest = IsolationForest(
             n_estimators=_TREES, max_samples=min(_SAMPLES, len(picked)), random_state=self.seed
         ).fit(rows[np.sort(picked)])
-        self._arrays = scaling.arrays() | _export(forest)
+        self._arrays = scaling.arrays() | _export(forest, told, len(window.names))
         return self
 
-    def score(self, window: MetricWindow) -> Floats:
+    @classmethod
+    def stack(cls, models: Sequence[Self]) -> Self:
+        """See :class:`selfheal.detectors.base.Batched`; the nodes of all forests lie end to end."""
+        found = cls()
+        starts = np.cumsum([0, *(len(model._arrays["nodes"]) for model in models)])
+        found.names = models[0].names
+        found._arrays = stacked_arrays([model._arrays for model in models], end_to_end=["nodes"])
+        found._arrays["root"] = found._arrays["root"] + starts[:-1, None]
+        return found
+
+    def take(self, which: Places) -> Self:
+        """See :class:`selfheal.detectors.base.Batched`."""
+        found = type(self)(self.seed)
+        found.names = self.names
+        found._arrays = {key: array if key == "nodes" else taken(array, which) for key, array in self._arrays.items()}
+        return found
+
+    def score(self, window: MetricWindow | Windows, newest: int | None = None) -> Floats:
         """See :class:`selfheal.detectors.base.Detector`."""
-        window = check_names(window, self.names)
-        if not len(window):
-            return np.zeros(0)
-        scaling = scaling_of(self._arrays)
-        rows = _features(scaling.apply(window), scaling.alive)
-        feature, threshold, left, right, depth, usual = pick(
-            self._arrays, "feature", "threshold", "left", "right", "depth", "usual"
-        )
-        mean_depth = _walk(rows, feature.astype(int), threshold, left.astype(int), right.astype(int), depth)
-        result: Floats = np.exp2(-mean_depth / float(usual[0]))
+        scaling, (nodes, root, usual) = scaling_of(self._arrays), pick(self._arrays, "nodes", "root", "usual")
+        rows = len(window) if newest is None else min(newest, len(window))
+        features = _features(scaling.apply(check_names(window, self.names)), scaling.alive, rows)
+        result: Floats = np.exp2(-_depth(features, nodes, root) / usual[..., 0])
         return result
 
-    def deviations(self, window: MetricWindow) -> Floats:
+    def deviations(self, window: MetricWindow | Windows) -> Floats:
         """See :class:`selfheal.detectors.base.Detector`; the forest itself does not point at metrics."""
         return scaling_of(self._arrays).apply(check_names(window, self.names))
 
-    def expected(self, window: MetricWindow) -> Floats:
+    def expected(self, window: MetricWindow | Windows) -> Floats:
         """See :class:`selfheal.detectors.base.Detector`: the usual value, at any time."""
-        return np.repeat(pick(self._arrays, "centre")[0][None, :], len(window), axis=0)
+        return np.repeat(pick(self._arrays, "centre")[0][None], len(window), axis=0)
 
     @property
     def counters(self) -> Flags:
@@ -91,57 +110,74 @@ class IsolationForestDetector:
 
     def save(self, folder: Path) -> None:
         """See :class:`selfheal.detectors.base.Detector`."""
-        save_arrays(folder, self.name, self.names, self._arrays)
+        arrays, nodes = dict(self._arrays), self._arrays["nodes"]
+        del arrays["nodes"]
+        save_arrays(folder, self.name, self.names, arrays | {key: nodes[key] for key in _FIELDS})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """See :class:`selfheal.detectors.base.Detector`."""
         found = cls()
-        found.names, found._arrays = load_arrays(folder, cls.name)
+        found.names, arrays = load_arrays(folder, cls.name)
+        found._arrays = {key: array for key, array in arrays.items() if key not in _FIELDS}
+        found._arrays["nodes"] = _nodes(*pick(arrays, *_FIELDS))
         return found
 
 
-def _features(scaled: Floats, alive: Floats) -> Floats:
-    """Level, drift and unrest of each metric, sizes of the whole and the three largest drifts, shape [t, 3 m + 6].
+def _features(scaled: Floats, alive: Floats, newest: int) -> Floats:
+    """Level, drift and unrest of each metric, sizes of the whole, the three largest drifts; shape [t, .., 3 m + 7].
 
-    In float32 precision, as scikit-learn sees them, so that its thresholds fall between the same rows here.
+    Of the newest rows alone. In float32, as scikit-learn sees them, so that its thresholds fall between the same rows
+    here. Metrics that are not alive are 0 everywhere and count nowhere. The last column is infinite (see _NODE).
     """
-    live = scaled[:, alive.astype(bool)]
-    if live.shape[1] == 0:
-        return np.zeros((len(scaled), 1))
-    live = np.sign(live) * soften(live)
-    short = smooth(live, _SHORT)
-    drift, jump = short - smooth(live, _LONG), live - short
-    unrest = np.sqrt(smooth(jump**2, _SHORT))
-    sizes = [np.sqrt((part**2).mean(axis=1)) for part in (short, drift, jump)]
-    largest = -np.sort(-np.abs(drift), axis=1)[:, :3]
-    return np.hstack([short, drift, unrest, np.column_stack(sizes), largest]).astype(np.float32).astype(float)
+    live = np.copysign(soften(scaled), scaled)
+    short, old = smooth(live, _SHORT), len(scaled) - newest
+    jump = live - short
+    unrest = smooth(jump**2, _SHORT)[old:]
+    drift = (short - smooth(live, _LONG))[old:]
+    short, jump, size = short[old:], jump[old:], scaled.shape[-1]
+    found = np.zeros((newest, *scaled.shape[1:-1], 3 * size + 7), np.float32)
+    found[..., :size], found[..., size : 2 * size] = short, drift
+    found[..., 2 * size : 3 * size] = np.sqrt(unrest)
+    count = np.maximum(alive.sum(axis=-1), 1)
+    for place, part in enumerate((short, drift, jump), start=3 * size):
+        found[..., place] = np.sqrt((part**2).sum(axis=-1) / count)
+    largest = np.sort(np.abs(drift), axis=-1)[..., : -min(size, 3) - 1 : -1]
+    found[..., 3 * size + 3 : 3 * size + 3 + min(size, 3)] = largest
+    found[..., -1] = np.inf
+    return found
 
 
-def _export(forest: Any) -> dict[str, Floats]:
-    """The trees as arrays, shape [trees, nodes], and the mean depth of an unremarkable row."""
+def _told(alive: Floats) -> Places:
+    """Columns of the features that a forest is trained on: those that metrics with data have a part in."""
+    live, size = np.flatnonzero(alive), len(alive)
+    if not live.size:
+        return np.zeros(1, dtype=np.intp)
+    whole = 3 * size + np.arange(3 + min(len(live), 3))
+    return np.concatenate([live, size + live, 2 * size + live, whole])
+
+
+def _export(forest: Any, told: Places, metrics: int) -> dict[str, Any]:
+    """The trees as nodes end to end, where each begins, and the mean depth of an unremarkable row.
+
+    scikit-learn grows them depth first: the left child is the next node.
+    """
     trees = [estimator.tree_ for estimator in forest.estimators_]
-    nodes = max(tree.node_count for tree in trees)
-    shape = (len(trees), nodes)
-    feature, left, right = (np.zeros(shape, dtype=np.int32) for _ in range(3))
-    threshold, depth = (np.zeros(shape, dtype=np.float32) for _ in range(2))
-    for i, tree in enumerate(trees):
-        n = tree.node_count
+    parts = []
+    for tree in trees:
         leaf = tree.children_left < 0
-        here = np.arange(n)
-        feature[i, :n] = np.where(leaf, 0, tree.feature)
-        threshold[i, :n] = np.where(leaf, np.inf, tree.threshold)
-        left[i, :n] = np.where(leaf, here, tree.children_left)
-        right[i, :n] = np.where(leaf, here, tree.children_right)
-        depth[i, :n] = _depths(tree.children_left, tree.children_right) + _path(tree.n_node_samples)
-    return {
-        "feature": feature.astype(np.int16),
-        "threshold": threshold,
-        "left": left.astype(np.int16),
-        "right": right.astype(np.int16),
-        "depth": depth,
-        "usual": _path(np.array([forest.max_samples_])),
-    }
+        depth = _depths(tree.children_left, tree.children_right) + _path(tree.n_node_samples)
+        feature = np.where(leaf, 3 * metrics + 6, told[np.where(leaf, 0, tree.feature)])
+        skip = np.where(leaf, 0, tree.children_right - np.arange(tree.node_count))
+        parts.append(_nodes(np.where(leaf, depth, tree.threshold), feature, skip))
+    root = np.cumsum([0, *(len(part) for part in parts[:-1])])
+    return {"nodes": np.concatenate(parts), "root": root, "usual": _path(np.array([forest.max_samples_]))}
+
+
+def _nodes(cut: Any, feature: Any, skip: Any) -> Any:
+    found = np.empty(len(cut), _NODE)
+    found["cut"], found["feature"], found["skip"] = cut, feature, skip
+    return found
 
 
 def _depths(left: Any, right: Any) -> Floats:
@@ -162,13 +198,20 @@ def _path(samples: Any) -> Floats:
     return found
 
 
-def _walk(rows: Floats, feature: Any, threshold: Any, left: Any, right: Any, depth: Any) -> Floats:
-    """Mean depth at which each row is isolated, shape [t]."""
-    total = np.zeros(len(rows))
-    index = np.arange(len(rows))
-    for f, cut, low, high, deep in zip(feature, threshold, left, right, depth, strict=True):
-        node = np.zeros(len(rows), dtype=np.intp)
-        for _ in range(int(np.ceil(np.log2(_SAMPLES))) + 1):
-            node = np.where(rows[index, f[node]] <= cut[node], low[node], high[node])
-        total += deep[node]
-    return total / len(feature)
+def _depth(features: Floats, nodes: Any, root: Any) -> Floats:
+    """Mean depth at which each row is isolated, shape [t, ..].
+
+    Args:
+        features: Shape [t, .., f].
+        nodes: Of all trees, end to end.
+        root: First node of each tree, shape [.., trees].
+    """
+    place = np.repeat(root[None], len(features), axis=0)
+    rows = (np.arange(place.size // root.shape[-1]) * features.shape[-1]).reshape(*place.shape[:-1], 1)
+    flat, leaf = features.ravel(), features.shape[-1] - 1
+    node = nodes.take(place)
+    while (node["feature"] != leaf).any():
+        place += np.where(flat.take(rows + node["feature"]) <= node["cut"], 1, node["skip"])
+        node = nodes.take(place)
+    found: Floats = node["cut"].mean(axis=-1, dtype=float)
+    return found

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from selfheal.detectors.residual import ResidualDetector
-from selfheal.window import DAY, Floats, MetricWindow, Times, grid
+from selfheal.window import DAY, Floats, MetricWindow, Places, Times, Windows, grid
 
 _SLOTS = 336  # half hours of a week
 _FIT_POINTS = 700  # what a fit looks at; a daily and a weekly shape need no more
@@ -43,28 +43,33 @@ class ProphetDetector(ResidualDetector):
             table[:, chosen] = _fit_weeks(scaled[:, chosen], window)
         return {"table": table.astype(np.float32), "halflife": np.array([_HALFLIFE / window.step])}
 
-    def _forecast(self, scaled: Floats, window: MetricWindow, /) -> Floats:
-        season = self._arrays["table"][_slot(window.times)].astype(float)
-        return season + _drift(scaled - season, float(self._arrays["halflife"][0]))
+    def _forecast(self, scaled: Floats, window: MetricWindow | Windows, /) -> Floats:
+        table, slots = self._arrays["table"], _slot(window.times)
+        season = (table[slots] if slots.ndim == 1 else table[np.arange(len(table)), slots]).astype(float)
+        return season + _drift(scaled - season, self._arrays["halflife"])
 
 
-def _slot(times: Times) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _slot(times: Times) -> Places:
     into_week = (times - _MONDAY) % _WEEK
-    found: np.ndarray[tuple[int], np.dtype[np.int64]] = (into_week // _SLOT).astype(np.int64)
+    found: Places = (into_week // _SLOT).astype(np.intp)
     return found
 
 
-def _drift(rest: Floats, halflife: float) -> Floats:
+def _drift(rest: Floats, halflife: Floats) -> Floats:
     """The slow level of what the season leaves over, from earlier rows alone.
 
     Each sample pulls by at most one spread, so that an incident of an hour does not become the new normal.
     """
-    rate = 1 - 0.5 ** (1 / max(halflife, 2.0))
-    level = np.median(rest[:_START], axis=0) if len(rest) else np.zeros(rest.shape[1])
-    found = np.empty_like(rest)
+    rate = 3.0 * (1 - 0.5 ** (1 / np.maximum(halflife, 2.0)))
+    level = np.median(rest[:_START], axis=0) if len(rest) else np.zeros(rest.shape[1:])
+    found, pull = np.empty_like(rest), np.empty(rest.shape[1:])
     for i, row in enumerate(rest):
         found[i] = level
-        level = level + rate * np.clip(row - level, -1.0, 1.0) * 3.0
+        np.subtract(row, level, out=pull)
+        np.maximum(pull, -1.0, out=pull)
+        np.minimum(pull, 1.0, out=pull)
+        pull *= rate
+        level += pull
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -22,13 +23,15 @@ from selfheal.detectors.base import (
     silences,
     smooth,
 )
-from selfheal.window import Floats, MetricWindow
+from selfheal.detectors.stack import stacked_arrays, taken
+from selfheal.window import Floats, MetricWindow, Places, Windows
 
 
 class ResidualDetector(ABC):
     """A detector that scores the distance between forecast and sample.
 
-    A forecaster implements ``_learn`` and ``_forecast`` on scaled values; everything else is here.
+    A forecaster implements ``_learn`` and ``_forecast`` on scaled values; everything else is here. Time is the first
+    axis and metrics are the last one of whatever is forecast; between them may stand the models of a stack.
 
     Attributes:
         name: In DETECTORS.
@@ -56,8 +59,8 @@ class ResidualDetector(ABC):
         """Parameters from scaled training values, shape [t, m]."""
 
     @abstractmethod
-    def _forecast(self, scaled: Floats, window: MetricWindow, /) -> Floats:
-        """Expected scaled values, shape [t, m], each from earlier rows alone."""
+    def _forecast(self, scaled: Floats, window: MetricWindow | Windows, /) -> Floats:
+        """Expected scaled values, shape [t, .., m], each from earlier rows alone."""
 
     def fit(self, window: MetricWindow) -> Self:
         """Learn what is normal; see :class:`selfheal.detectors.base.Detector`."""
@@ -73,11 +76,24 @@ class ResidualDetector(ABC):
     def _needed(self, _window: MetricWindow, /) -> int:
         return self.need
 
-    def _residuals(self, window: MetricWindow) -> Floats:
+    @classmethod
+    def stack(cls, models: Sequence[Self]) -> Self:
+        """See :class:`selfheal.detectors.base.Batched`."""
+        found = cls()
+        found.names, found._arrays = models[0].names, stacked_arrays([model._arrays for model in models])
+        return found
+
+    def take(self, which: Places) -> Self:
+        """See :class:`selfheal.detectors.base.Batched`."""
+        found = type(self)(self.seed)
+        found.names, found._arrays = self.names, {key: taken(array, which) for key, array in self._arrays.items()}
+        return found
+
+    def _residuals(self, window: MetricWindow | Windows) -> Floats:
         scaled = scaling_of(self._arrays).apply(window)
         return scaled - self._usual(scaled, window)
 
-    def _usual(self, scaled: Floats, window: MetricWindow) -> Floats:
+    def _usual(self, scaled: Floats, window: MetricWindow | Windows) -> Floats:
         """The forecast; after a long silence moved by what the first rows, which nobody can judge, differ from it."""
         forecast = self._forecast(scaled, window)
         for start, judged, stop in silences(window):
@@ -85,20 +101,21 @@ class ResidualDetector(ABC):
             forecast[start:judged] = scaled[start:judged]
         return forecast
 
-    def deviations(self, window: MetricWindow) -> Floats:
+    def deviations(self, window: MetricWindow | Windows) -> Floats:
         """See :class:`selfheal.detectors.base.Detector`."""
-        window = check_names(window, self.names)
-        raw = self._residuals(window) / pick(self._arrays, "error")[0]
-        result: Floats = smooth(np.clip(raw, -WILD, WILD), self.memory) * pick(self._arrays, "alive")[0]
+        error, alive = pick(self._arrays, "error", "alive")
+        raw = self._residuals(check_names(window, self.names))
+        raw /= error
+        result = smooth(np.clip(raw, -WILD, WILD, out=raw), self.memory)
+        result *= alive
         return result
 
-    def score(self, window: MetricWindow) -> Floats:
+    def score(self, window: MetricWindow | Windows, newest: int | None = None) -> Floats:
         """See :class:`selfheal.detectors.base.Detector`."""
-        if not len(window):
-            return np.zeros(0)
-        return combine(self.deviations(window), pick(self._arrays, "alive")[0])
+        rows = len(window) if newest is None else min(newest, len(window))
+        return combine(self.deviations(window)[len(window) - rows :], pick(self._arrays, "alive")[0])
 
-    def expected(self, window: MetricWindow) -> Floats:
+    def expected(self, window: MetricWindow | Windows) -> Floats:
         """Forecast in the metrics' units (increases for counters), shape [t, m]."""
         window = check_names(window, self.names)
         scaling = scaling_of(self._arrays)
