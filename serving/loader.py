@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("serving")
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0
-_WARM_UP_SAMPLES = 60
+_WARM_UP_SAMPLES = 240  # past every detector's own warm-up
 # Beside our own errors: what a half-copied or foreign model can provoke while it is read; the old one goes on serving.
 _DAMAGE = (OSError, ValueError, LookupError, TypeError, RuntimeError)
 
@@ -103,7 +104,16 @@ class Loader:
 
 
 def _warm_up(ensemble: Ensemble) -> None:
-    """Answer once: the first real request shall not pay for lazy starts, and a model that cannot is not served."""
-    gaps: list[float | None] = [None] * _WARM_UP_SAMPLES
-    window = dict.fromkeys(ensemble.names, gaps)
-    ensemble.predict([Instance(workload="warm/up/up", end=datetime.now(UTC), step=ensemble.step, window=window)])
+    """Answer once: the first real request shall not pay for lazy starts, and a model that cannot is not served.
+
+    Real numbers, for a workload that it knows and for one that it does not: gaps would make every detector abstain, and
+    a model that lacks an array would fail at its first request.
+    """
+    waves = {name: _wave(place) for place, name in enumerate(ensemble.names)}
+    workloads = [*ensemble.workloads[:1], "warm/up/up"]
+    now, step = datetime.now(UTC), ensemble.step
+    ensemble.predict([Instance(workload=one, end=now, step=step, window=waves) for one in workloads])
+
+
+def _wave(place: int) -> list[float | None]:
+    return [100.0 + 5.0 * math.sin(row / 12.0 + place) for row in range(_WARM_UP_SAMPLES)]

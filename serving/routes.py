@@ -17,6 +17,7 @@ import orjson
 from fastapi import APIRouter, FastAPI, Request, Response
 from kserve.errors import InvalidInput
 from kserve.protocol.dataplane import DataPlane
+from starlette.requests import ClientDisconnect
 
 from serving.metrics import Timed
 from serving.mistakes import Mistake, NoSuchModel, NotLoaded, TooLarge
@@ -62,6 +63,7 @@ class Routes:
         for path in ("/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer"):
             router.add_api_route(path, self.infer, methods=["POST"], response_model=None)
         router.add_api_route("/v1/models/{name}:predict", self.predict, methods=["POST"], response_model=None)
+        router.add_api_route("/v1/models/{name}:explain", self.explain, methods=["POST"], response_model=None)
         router.add_api_route("/v2/models/{name}", self.metadata, methods=["GET"], response_model=None)
         router.add_api_route("/v2/health/ready", self.server_ready, methods=["GET"], response_model=None)
         for path in ("/v1/models/{name}", "/v2/models/{name}/ready"):
@@ -70,24 +72,24 @@ class Routes:
             path = f"/v2/repository/models/{{name}}/{verb}"
             router.add_api_route(path, self.refuse, methods=["POST"], response_model=None)
         app.include_router(router)
-        for kind in (Mistake, NoSuchModel, NotLoaded):
+        for kind in (Mistake, NoSuchModel, NotLoaded, ClientDisconnect):
             app.add_exception_handler(kind, _refused)
         app.add_middleware(Timed)
 
     async def predict(self, name: str, request: Request) -> Response:
         """V1; a CloudEvent is taken as well."""
-        await self._ready(name)
         body = await self._body(request)
+        await self._ready(name)
         headers = dict(request.headers)
         payload, attributes = await _off_loop(len(body), self._decode_v1, body, headers)
         return await self._answer(name, payload, headers, attributes)
 
     async def infer(self, name: str, request: Request, version: str = "") -> Response:
         """V2, as JSON or with the binary extension."""
-        await self._ready(name, version)
         body = await self._body(request)
+        await self._ready(name, version)
         headers = dict(request.headers)
-        check_content_type(headers.get("content-type"))
+        check_content_type(headers.get("content-type"), headers.get("content-encoding"))
         payload = await _off_loop(len(body), parse_v2, body, headers.get(_JSON_LENGTH), name)
         return await self._answer(name, payload, headers, {})
 
@@ -105,6 +107,11 @@ class Routes:
         """Model metadata, with the metrics' names."""
         await self._ready(name)
         return _json(self._model(name).describe())
+
+    async def explain(self, name: str) -> Response:
+        """There is no explainer beside the model; kserve's own route would call that a failure of the server."""
+        error = f"{name} has no explainer: each prediction holds its topMetrics"
+        return _json({"error": error}, HTTPStatus.NOT_FOUND)
 
     async def refuse(self, name: str) -> Response:
         """Loading and unloading over the network: nobody may switch the endpoint off."""
@@ -127,6 +134,7 @@ class Routes:
             raise NoSuchModel(f"{name} version {version} (version {info.version or 'unknown'} is served)")
 
     async def _body(self, request: Request) -> bytes:
+        """All of it, before anything is refused: who still sends when the answer comes sees a broken connection."""
         chunks: list[bytes] = []
         size = 0
         async for chunk in request.stream():
@@ -137,7 +145,7 @@ class Routes:
         return b"".join(chunks)
 
     def _decode_v1(self, body: bytes, headers: Mapping[str, str]) -> tuple[Any, Mapping[str, Any]]:
-        check_content_type(headers.get("content-type"))
+        check_content_type(headers.get("content-type"), headers.get("content-encoding"))
         parsed = parse_json(body)
         if not any(name.startswith("ce-") for name in headers) and not _is_event(headers):
             return parsed, {}
@@ -176,11 +184,13 @@ _STATUS: tuple[tuple[type[Exception], HTTPStatus], ...] = (
     (Mistake, HTTPStatus.BAD_REQUEST),
     (NoSuchModel, HTTPStatus.NOT_FOUND),
     (NotLoaded, HTTPStatus.SERVICE_UNAVAILABLE),
+    (ClientDisconnect, HTTPStatus.BAD_REQUEST),  # for the log and the metrics: nobody is left to read it
 )
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     """One line in the log and the reason to the client; a client's mistake is no news worth a traceback."""
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
-    _LOG.info("%s %s: %d %s", request.method, request.url.path, status, error)
-    return _json({"error": str(error)}, status)
+    reason = str(error) or "the client left before its body was complete"
+    _LOG.info("%s %s: %d %s", request.method, request.url.path, status, reason)
+    return _json({"error": reason}, status)

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, Stri
 from serving.mistakes import Mistake, faults
 
 _DTYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "FP64": np.dtype("<f8")}
+_DIGITS = 15  # of a length; int() refuses thousands of them with an error of its own
 _JSON = ("application/json", "application/octet-stream", "application/x-www-form-urlencoded")
 
 _Parameters = dict[str, StrictBool | StrictInt | StrictFloat | StrictStr | list[StrictStr]]
@@ -47,14 +48,20 @@ class _Request(BaseModel):
     outputs: list[_Output] | None = None
 
 
-def check_content_type(value: str | None) -> None:
-    """Refuse what is no JSON and no binary extension.
+def check_content_type(value: str | None, encoding: str | None = None) -> None:
+    """Refuse what is no JSON and no binary extension, and what is compressed.
 
     curl says ``application/x-www-form-urlencoded`` when nobody says anything, so that passes for JSON as well.
+
+    Args:
+        value: Of the header Content-Type.
+        encoding: Of the header Content-Encoding.
 
     Raises:
         Mistake: Naming the header.
     """
+    if (encoding or "identity").strip().lower() != "identity":
+        raise Mistake(f"header Content-Encoding: {encoding!r} is not understood, send the body as it is")
     kind = (value or _JSON[0]).partition(";")[0].strip().lower()
     if kind not in _JSON and not kind.endswith("+json"):
         raise Mistake(f"header Content-Type: {kind!r} is not understood, send application/json")
@@ -108,12 +115,13 @@ def parse_v2(body: bytes, json_length: str | None, model_name: str) -> InferRequ
 def _json_length(header: str | None, size: int) -> int:
     if header is None:
         return size
-    if not header.strip().isdecimal() or not 0 < int(header) <= size:
+    text = header.strip()
+    if not text.isascii() or not text.isdecimal() or len(text) > _DIGITS or not 0 < int(text) <= size:
         raise Mistake(
-            f"header Inference-Header-Content-Length: {header!r} is not the length of the JSON part of a body of "
-            f"{size} bytes"
+            f"header Inference-Header-Content-Length: {header[:_DIGITS]!r} is not the length of the JSON part of a "
+            f"body of {size} bytes"
         )
-    return int(header)
+    return int(text)
 
 
 def _inputs(tensors: list[_Tensor], rest: memoryview) -> list[InferInput]:
@@ -126,7 +134,7 @@ def _inputs(tensors: list[_Tensor], rest: memoryview) -> list[InferInput]:
         if size is None:
             data: Any = _from_json(tensor, place)
         else:
-            if not isinstance(size, int) or not 0 <= size <= len(rest):
+            if type(size) is not int or not 0 <= size <= len(rest):
                 raise Mistake(f"{place}: binary_data_size {size!r} but {len(rest)} bytes are left in the body")
             data, rest = _from_bytes(tensor, place, rest[:size]), rest[size:]
         found.append(InferInput(tensor.name, tensor.shape, tensor.datatype, data, tensor.parameters))

@@ -46,7 +46,10 @@ class Instance(_Wire):
     @field_validator("end")
     @classmethod
     def _in_utc(cls, end: datetime) -> datetime:
-        return end.astimezone(UTC)
+        try:
+            return end.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("lies outside the years 1 to 9999 in UTC") from None
 
     @field_validator("window")
     @classmethod

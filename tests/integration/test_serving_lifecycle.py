@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -157,6 +158,23 @@ def test_a_damaged_new_model_is_refused_and_the_old_one_goes_on(tmp_path: Path, 
         assert version(server) == "7"
         failures = server.client.get("/metrics").text
         assert "selfheal_endpoint_model_load_failures_total 0.0" not in failures
+
+
+def test_a_file_damaged_in_place_under_load_fails_no_request(
+    tmp_path: Path, model_dir: Path, ensemble: Ensemble
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model_dir, folder)
+    with endpoint(tmp_path, "--model-dir", str(folder), *FAST) as server:
+        server.wait_ready()
+        with load(server) as answers:
+            victim = next(folder.rglob("*.npz"))
+            victim.write_bytes(victim.read_bytes()[:-1])
+            server.wait_for(lambda: "goes on serving" in server.log.read_text())
+            ensemble.with_info(ModelInfo(version="8")).save(folder)
+            server.wait_for(lambda: version(server) == "8")
+    assert set(answers) == {(200, "7"), (200, "8")}
+    assert "Traceback" not in server.log.read_text()
 
 
 def test_predicting_imports_none_of_the_training_libraries(model_dir: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +40,7 @@ V1_MISTAKES: dict[str, tuple[Any, str]] = {
     "missing end": ({"instances": [{"workload": KNOWN, "step": 60, "window": {"a": [1]}}]}, "instances[0].end"),
     "time without zone": (one(end="2026-11-23T20:00:00"), "instances[0].end"),
     "unknown field": (one(windows={}), "instances[0].windows"),
+    "before the first year": (one(end="0001-01-01T00:00:00+14:00"), "instances[0].end"),
     "negative step": (one(step=-1), "instances[0].step"),
     "another step than the model's": (one(step=300), "trained at 60 s"),
     "text for a number": (one(window={"pod_cpu_usage": ["much"]}), "instances[0].window.pod_cpu_usage.0"),
@@ -93,6 +96,15 @@ V2_MISTAKES: dict[str, tuple[Any, str]] = {
     "a metric twice": (changed(lambda b: b["parameters"].update(metrics="a,a,b")), "stands twice"),
     "metrics as a number": (changed(lambda b: b["parameters"].update(metrics=3)), "parameters.metrics"),
     "no time": (changed(lambda b: b["parameters"].update(end="soon")), "parameters.end"),
+    "before the first year": (
+        changed(lambda b: b["parameters"].update(end="0001-01-01T00:00:00+14:00")),
+        "parameters.end",
+    ),
+    "a size that is no number": (
+        changed(lambda b: b["inputs"][0].update(parameters={"binary_data_size": True})),
+        "binary_data_size True",
+    ),
+    "beyond any recursion": (b'{"inputs": ' + b"[" * 100_000, "not valid JSON"),
     "no step": (changed(lambda b: b["parameters"].update(step="x")), "parameters.step"),
     "unknown output": (changed(lambda b: b.update(outputs=[{"name": "verdict"}])), "outputs[0]: no output 'verdict'"),
 }
@@ -120,7 +132,7 @@ def test_bytes_after_the_last_tensor_are_a_400(server: Endpoint) -> None:
     assert "2 bytes after the last tensor" in answer.json()["error"]
 
 
-@pytest.mark.parametrize("length", ["many", "-1", "0", "999999999"])
+@pytest.mark.parametrize("length", ["many", "-1", "0", "999999999", "9" * 5000])
 def test_a_wrong_json_length_is_a_400_that_names_the_header(server: Endpoint, length: str) -> None:
     body, headers = v2_binary(batch()[:1])
     answer = server.client.post(INFER, content=body, headers={**headers, "Inference-Header-Content-Length": length})
@@ -133,6 +145,43 @@ def test_a_wrong_content_type_is_a_400_that_names_the_header(server: Endpoint, p
     answer = server.client.post(path, content=b"a,b\n1,2\n", headers={"Content-Type": "text/csv"})
     assert answer.status_code == 400
     assert "Content-Type" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("path", [PREDICT, INFER])
+def test_a_compressed_body_is_a_400_that_names_the_header(server: Endpoint, path: str) -> None:
+    body = gzip.compress(json.dumps(one()).encode())
+    answer = server.client.post(path, content=body, headers={"Content-Encoding": "gzip"})
+    assert answer.status_code == 400
+    assert "Content-Encoding: 'gzip'" in answer.json()["error"]
+
+
+def test_of_a_key_that_stands_twice_the_last_counts(server: Endpoint) -> None:
+    body = json.dumps(one()).replace('"step": 60', '"step": 300, "step": 60').encode()
+    assert server.client.post(PREDICT, content=body).status_code == 200
+
+
+def test_nobody_explains_and_that_is_no_failure_of_the_server(server: Endpoint) -> None:
+    answer = server.client.post("/v1/models/selfheal-ensemble:explain", json=one())
+    assert answer.status_code == 404
+    assert "topMetrics" in answer.json()["error"]
+
+
+def test_a_large_body_for_another_model_is_read_before_it_is_refused(server: Endpoint) -> None:
+    """Else the client, still sending, sees a broken connection in place of the reason."""
+    body = b"[" + b"1," * 4_000_000 + b"1]"
+    answer = server.client.post("/v1/models/other:predict", content=body)
+    assert answer.status_code == 404
+    assert "other" in answer.json()["error"]
+
+
+def test_a_client_that_goes_away_in_the_middle_leaves_one_line_in_the_log(server: Endpoint) -> None:
+    body = json.dumps(one()).encode()
+    with socket.create_connection((server.client.base_url.host, server.client.base_url.port or 80)) as line:
+        line.sendall(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (PREDICT.encode(), len(body)))
+        line.sendall(body[:50])
+    server.wait_for(lambda: "the client left before its body was complete" in server.log.read_text())
+    assert "ClientDisconnect" not in server.log.read_text()
+    assert server.client.post(PREDICT, content=body).status_code == 200
 
 
 def test_a_charset_and_a_missing_content_type_are_no_mistake(server: Endpoint) -> None:

@@ -72,6 +72,21 @@ def test_a_model_that_cannot_answer_is_never_served() -> None:
     assert served == []
 
 
+def test_a_model_that_fails_on_real_samples_only_is_never_served() -> None:
+    """Gaps make every detector abstain: a warm-up without numbers would find nothing."""
+
+    class Hollow(Model):
+        def predict(self, instances: list[Any]) -> list[Any]:
+            if any(value is not None for one in instances for value in one.window["cpu"]):
+                raise BadModel("the model lacks an array")
+            return []
+
+    served: list[Any] = []
+    with pytest.raises(BadModel, match="lacks an array"):
+        Loader(Place(["1"], Hollow(workloads=("shop/Deployment/cart",))), served.append, every=0).refresh()
+    assert served == []
+
+
 def test_a_model_that_changed_while_it_was_read_is_not_served() -> None:
     served: list[Any] = []
     loader = Loader(Place(["1", "2"], Model()), served.append, every=0)
