@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from selfheal.errors import BadModel
-from selfheal.window import Floats
+from selfheal.window import Floats, Places
 
 Flags = npt.NDArray[np.bool_]
 
@@ -115,11 +115,8 @@ class Reference:
             shift: How far the reference has moved (:meth:`shift`), shape [t]; by default it stands.
         """
         logs = _log(scores) - shift
-        over = (logs - self.middle) / self.tail
         rank = np.interp(logs, self.body, np.linspace(0, _MIDDLE, len(self.body)))
-        beyond = -math.log10(1 - _MIDDLE) + over / _LN10
-        found: Floats = np.where(over > 0, beyond, -np.log10(np.maximum(1 - rank, 1 - _MIDDLE)))
-        return np.clip(found, 0.0, MOST_SURPRISE)
+        return _surprise((logs - self.middle) / self.tail, rank)
 
     def shift(self, scores: Floats, settings: VoteSettings, step: float) -> Floats:
         """How far the reference has moved before each row, in log-score: not at all until scores were high for long.
@@ -147,25 +144,105 @@ class Reference:
         return found
 
 
+@dataclass(frozen=True)
+class References:
+    """Those of n workloads for one detector, for scores of shape [t, n].
+
+    Attributes:
+        middle: Shape [n]; this and the others as in :class:`Reference`.
+        tail: Shape [n].
+        body: Shape [n, 19].
+    """
+
+    middle: Floats
+    tail: Floats
+    body: Floats
+
+    @classmethod
+    def of(cls, references: Sequence[Reference]) -> References:
+        """Stack them in their order."""
+        middle, tail = (np.array([getattr(one, name) for one in references]) for name in ("middle", "tail"))
+        return cls(middle, tail, np.stack([one.body for one in references]))
+
+    def take(self, which: Places) -> References:
+        """Those at some places, in that order."""
+        return References(self.middle[which], self.tail[which], self.body[which])
+
+    def surprise(self, scores: Floats, shift: Floats | float = 0.0) -> Floats:
+        """As :meth:`Reference.surprise`, shape [t, n]."""
+        logs = _log(scores) - shift
+        ranks, last, each = (
+            np.linspace(0, _MIDDLE, self.body.shape[1]),
+            self.body.shape[1] - 1,
+            np.arange(len(self.body)),
+        )
+        below = (self.body <= logs[..., None]).sum(axis=-1) - 1  # the knot below, -1 before the first
+        knot = np.clip(below, 0, last - 1)
+        left, right = self.body[each, knot], self.body[each, knot + 1]
+        between = ranks[knot] + (logs - left) * (ranks[1] / np.where(right > left, right - left, np.inf))
+        rank = np.where(below < 0, 0.0, np.where(below >= last, _MIDDLE, between))
+        return _surprise((logs - self.middle) / self.tail, rank)
+
+    def shift(self, scores: Floats, settings: VoteSettings, step: float) -> Floats:
+        """As :meth:`Reference.shift`, shape [t, n]."""
+        found = np.zeros(scores.shape)
+        if len(scores) > settings.stuck / step:
+            for i, (middle, tail) in enumerate(zip(self.middle.tolist(), self.tail.tolist(), strict=True)):
+                found[:, i] = Reference(middle, tail, self.body[i]).shift(scores[:, i], settings, step)
+        return found
+
+
+def _surprise(over: Floats, rank: Floats) -> Floats:
+    beyond = -math.log10(1 - _MIDDLE) + over / _LN10
+    found: Floats = np.where(over > 0, beyond, -np.log10(np.maximum(1 - rank, 1 - _MIDDLE)))
+    return np.clip(found, 0.0, MOST_SURPRISE)
+
+
 def _log(scores: Floats) -> Floats:
     found: Floats = np.log(np.maximum(scores, 0.0) + 1e-3)
     return found
 
 
 def raise_votes(surprise: Floats, settings: VoteSettings) -> Flags:
-    """Votes from surprise: k of m to rise, quiet for m rows to fall, shape [t]."""
+    """Votes from surprise: k of m to rise, quiet for m rows to fall, shape [t, ..]."""
+    rise, fall = _turns(surprise, settings)
+    return rise > fall
+
+
+def newest_votes(surprise: Floats, settings: VoteSettings) -> tuple[Flags, Flags]:
+    """Votes of the newest row from a few newest rows alone, as far as these tell.
+
+    Args:
+        surprise: Shape [k, n]; what was before is not known.
+        settings: As for :func:`raise_votes`.
+
+    Returns:
+        The votes, and whether each is certain, both of shape [n]. A vote turned up or down in these rows is certain:
+        what was before cannot change it.
+    """
+    rise, fall = (turns[settings.among - 1 :] for turns in _turns(surprise, settings))
+    if not len(rise):
+        return (np.zeros(surprise.shape[1:], dtype=bool),) * 2
+    # Before the first full memory a fall may be none, and a rise may be missing: only turns after it count.
+    return rise[-1] > fall[-1], np.maximum(rise[-1], fall[-1]) >= settings.among - 1
+
+
+def _turns(surprise: Floats, settings: VoteSettings) -> tuple[Places, Places]:
+    """Last row up to each at which a vote rose, and at which it fell; -1 for none, shape [t, ..]."""
+    rows = np.arange(len(surprise)).reshape(-1, *[1] * (surprise.ndim - 1))
     high = surprise >= -math.log10(settings.level)
     calm = surprise < -math.log10(settings.release)
-    recent = np.convolve(high, np.ones(settings.among, dtype=int))[: len(high)]
-    quiet = np.convolve(calm, np.ones(settings.among, dtype=int))[: len(calm)]
-    up, votes = False, np.zeros(len(high), dtype=bool)
-    for i in range(len(high)):
-        if recent[i] >= settings.needed:
-            up = True
-        elif up and quiet[i] >= min(settings.among, i + 1):
-            up = False
-        votes[i] = up
-    return votes
+    up = _recent(high, settings.among) >= settings.needed
+    down = ~up & (_recent(calm, settings.among) >= np.minimum(settings.among, rows + 1))
+    rise, fall = (np.maximum.accumulate(np.where(turn, rows, -1), axis=0) for turn in (up, down))
+    return rise, fall
+
+
+def _recent(flags: Flags, among: int) -> Places:
+    """How many of the last rows, this one included, shape [t, ..]."""
+    count: Places = np.cumsum(flags, axis=0)
+    count[among:] -= count[:-among].copy()
+    return count
 
 
 def evidence(surprises: Floats) -> Floats:
