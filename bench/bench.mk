@@ -18,3 +18,16 @@ deploy: install  ## the whole product on the running node bench: shop, history, 
 .PHONY: undeploy
 undeploy: install  ## take the product off the bench, leave cluster and shop
 	@$(PY) -m bench.product undeploy
+
+# ---- how fast it is --------------------------------------------------------------------------------------------------
+.PHONY: bench-train
+bench-train: install  ## training beside the naive method: one workload, WORKLOADS (20) at once, memory
+	@OMP_NUM_THREADS=1 $(PY) -m bench.speed train --workloads $(or $(WORKLOADS),20)
+
+.PHONY: bench-serve
+bench-serve: install  ## a real endpoint over HTTP: one workload, WORKLOADS (1000) in one request, memory, start
+	@OMP_NUM_THREADS=1 $(PY) -m bench.speed serve --workloads $(or $(WORKLOADS),1000)
+
+.PHONY: bench-fuzz
+bench-fuzz: install  ## REQUESTS (10000) broken requests at a real endpoint: no 5xx, no hang, no growth (SEED=0)
+	@$(PY) -m bench.fuzz --requests $(or $(REQUESTS),10000) --seed $(or $(SEED),0)
