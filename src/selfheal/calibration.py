@@ -48,7 +48,7 @@ class VoteSettings:
     """
 
     level: float = 0.01
-    release: float = 0.05
+    release: float = 0.02
     needed: int = 2
     among: int = 3
     stuck: float = 86_400.0
