@@ -63,10 +63,11 @@ def _unsmoothed() -> AbstractContextManager[object]:
 
 LEVERS: Mapping[str, Lever] = {
     BASE: Lever(),
-    "level 0.003": _votes(level=0.003, release=0.015),
-    "level 0.03": _votes(level=0.03, release=0.15),
+    "level 0.003": _votes(level=0.003, release=0.006),
+    "level 0.03": _votes(level=0.03, release=0.06),
     "no persistence": _votes(needed=1, among=1),
     "no hysteresis": Lever(votes=lambda settings: replace(settings, release=settings.level)),
+    "wide hysteresis": Lever(votes=lambda settings: replace(settings, release=5 * settings.level)),
     "no end of a stuck alarm": _votes(stuck=math.inf),
     "stuck after 6 h": _votes(stuck=6 * 3600.0),
     "not measured anew after silence": Lever(patched=lambda: patch.object(base, "SILENCE", math.inf)),
