@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.detection.synthetic import DAY, HOUR, STEP, normal_weeks
-from bench.detection.typing_faults import Injected, leak_at
+from bench.detection.typing_faults import Injected, collector, leak_at
 from bench.detection.typing_measure import instance
 from selfheal.ensemble import Ensemble
 from selfheal.protocol import Prediction
@@ -35,6 +35,7 @@ LEAK_RATE = 0.10  # of the level, an hour
 SAMPLES = 120
 _HISTORY = 7.0  # days
 _WEEKLY_STEP = 300.0
+_FIRST_TOOTH = 51  # rows: until the first collection a rising edge is all there is
 _SIGMAS, _OWN_NOISE, _OWN_LIMIT = 2.5, 0.3, 2.95
 _NINE, _ELEVEN = 9 * HOUR, 11 * HOUR
 
@@ -78,15 +79,19 @@ def ask(ensemble: Ensemble, window: MetricWindow, rows: range, fault: tuple[int,
     return Story(window, tuple(rows), tuple(answers), start, stop)
 
 
-def leaks(seed: int = 0, every: int = 5) -> dict[str, tuple[Story, Story, Injected]]:
-    """Case 1: by workload, the day with the leak, the same day without it, and the truth about the leak."""
-    names = (PLAIN, SAWTOOTH)
-    drawn = {name: normal_weeks(name, _HISTORY + 2, seed=seed) for name in names}
+def leak_world(seed: int = 0) -> tuple[Ensemble, dict[str, MetricWindow]]:
+    """An ensemble of a plain service and of one with a saw-tooth, and their two days after its history."""
+    drawn = {name: normal_weeks(name, _HISTORY + 2, seed=seed) for name in (PLAIN, SAWTOOTH)}
     cut = round(_HISTORY * DAY / STEP)
     ensemble = Ensemble.fit([window.rows(0, cut) for window in drawn.values()], seed=seed)
+    return ensemble, {name: window.rows(cut) for name, window in drawn.items()}
+
+
+def leaks(world: tuple[Ensemble, dict[str, MetricWindow]], every: int = 5) -> dict[str, tuple[Story, Story, Injected]]:
+    """Case 1: by workload, the day with the leak, the same day without it, and the truth about the leak."""
+    ensemble, tests = world
     found = {}
-    for name in names:
-        test = drawn[name].rows(cut)
+    for name, test in tests.items():
         start = round(9.5 * HOUR / STEP)
         injected = leak_at(test, start, len(test), LEAK_RATE)
         rows = range(start - 120, injected.stop, every)
@@ -94,6 +99,21 @@ def leaks(seed: int = 0, every: int = 5) -> dict[str, tuple[Story, Story, Inject
             ask(ensemble, injected.window, rows, (start, injected.stop)),
             ask(ensemble, test, rows),
             injected,
+        )
+    return found
+
+
+def wider_teeth(world: tuple[Ensemble, dict[str, MetricWindow]], seed: int = 0, every: int = 5) -> dict[str, Story]:
+    """Case 1, the other side: by workload, hours in which the collector waits longer, asked from the second tooth on."""
+    ensemble, tests = world
+    found = {}
+    for name, test in tests.items():
+        injected = collector(test, round(9.5 * HOUR / STEP), 240, np.random.default_rng(seed))
+        found[name] = ask(
+            ensemble,
+            injected.window,
+            range(injected.start + _FIRST_TOOTH, injected.stop, every),
+            (injected.start, injected.stop),
         )
     return found
 

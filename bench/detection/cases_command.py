@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from bench.detection.cases import Story, correlated, leaks, mondays
+from bench.detection.cases import Story, correlated, leak_world, leaks, mondays
 from bench.detection.cases_plot import plot_correlated, plot_leaks, plot_mondays
 from bench.detection.typing_faults import Injected
 
@@ -20,7 +20,7 @@ def cases(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Play a slow leak, a correlated failure and a Monday's peak; draw them, and print what was found when."""
-    leaking = leaks(seed)
+    leaking = leaks(leak_world(seed))
     plot_leaks(out / "leak.svg", leaking)
     failing, calm, sigmas = correlated(seed)
     plot_correlated(out / "correlated.svg", failing, sigmas)

@@ -1,11 +1,14 @@
-"""What the article promises to find, in small."""
+"""What the article promises to find: the leak on weeks of made-up services (bench/detection), the rest in small."""
 
 import numpy as np
 import pytest
 
+from bench.detection.cases import PLAIN, SAWTOOTH, Story, leak_world, leaks, wider_teeth
+from bench.detection.synthetic import STEP as STEP_OF_A_MINUTE
+from bench.detection.typing_faults import Injected
 from selfheal.ensemble import Ensemble
 from selfheal.window import DAY, MetricWindow, grid
-from tests.unit.detection.series import MONDAY, STEP, changed, daily, instance, shop
+from tests.unit.detection.series import MONDAY, STEP, changed, daily
 
 SIX = tuple(f"m{i}" for i in range(6))
 ROWS_A_DAY = round(DAY / STEP)
@@ -23,17 +26,55 @@ def weekly(days: int, seed: int, *, peaks: tuple[int, ...]) -> MetricWindow:
     return MetricWindow("shop/Deployment/web", grid(MONDAY, len(row), STEP, first=True), values, ("rps", "cpu"), STEP)
 
 
-def test_a_leak_of_ten_per_cent_an_hour_is_found_before_exhaustion(ensemble: Ensemble) -> None:
-    calm = shop(6, seed=21).rows(-ROWS_A_DAY)
-    start = ROWS_A_DAY // 2
-    hours = np.arange(ROWS_A_DAY - start) * STEP / 3600
-    leak = changed(calm, start, dict.fromkeys(("pod_memory_usage", "memory_limit_ratio"), 1 + 0.1 * hours))
-    found = int(np.argmax(ensemble.trace(leak).anomaly[start:]))
-    assert ensemble.trace(leak).anomaly[start:].any()
-    # A limit at twice the usual level would be reached after ten hours.
-    assert 0 < hours[found] < 6
-    answer = ensemble.predict([instance(leak.rows(0, start + found + 1))])[0]
-    assert answer.anomaly is True
+@pytest.fixture(scope="module")
+def world() -> tuple[Ensemble, dict[str, MetricWindow]]:
+    """A plain service and one whose collector draws a saw-tooth of a quarter of its memory; a week of minutes each."""
+    return leak_world()
+
+
+@pytest.fixture(scope="module")
+def leaking(world: tuple[Ensemble, dict[str, MetricWindow]]) -> dict[str, tuple[Story, Story, Injected]]:
+    return leaks(world, every=10)
+
+
+@pytest.mark.parametrize(("name", "minutes"), [(PLAIN, 30), (SAWTOOTH, 120)])
+def test_a_leak_of_ten_per_cent_an_hour_is_called_one_many_hours_before_exhaustion(
+    leaking: dict[str, tuple[Story, Story, Injected]], name: str, minutes: int
+) -> None:
+    leak, _, truth = leaking[name]
+    told = leak.first("MemoryLeak")
+    assert told is not None
+    assert leak.rows[told] - truth.start <= minutes
+    assert truth.exhaustion is not None
+    assert truth.exhaustion - leak.rows[told] * STEP_OF_A_MINUTE >= 10 * 3600
+
+
+@pytest.mark.parametrize("name", [PLAIN, SAWTOOTH])
+def test_the_forecast_of_such_a_leak_holds(leaking: dict[str, tuple[Story, Story, Injected]], name: str) -> None:
+    leak, _, truth = leaking[name]
+    assert truth.exhaustion is not None
+    late = [(row, answer.forecast) for row, answer in zip(leak.rows, leak.answers, strict=True) if answer.anomaly]
+    known = [(forecast, truth.exhaustion - row * STEP_OF_A_MINUTE) for row, forecast in late if forecast is not None]
+    assert len(known) > len(late) / 2
+    assert np.mean([forecast.exhausted_in_lower <= left for forecast, left in known]) > 0.85
+    assert 0.8 < np.median([forecast.exhausted_in / left for forecast, left in known]) < 1.2
+
+
+@pytest.mark.parametrize("name", [PLAIN, SAWTOOTH])
+def test_the_same_day_without_the_leak_is_never_called_one(
+    leaking: dict[str, tuple[Story, Story, Injected]], name: str
+) -> None:
+    _, calm, _ = leaking[name]
+    assert [answer.anomaly_type for answer in calm.answers if answer.anomaly_type == "MemoryLeak"] == []
+
+
+def test_a_saw_tooth_that_grows_wider_is_an_anomaly_and_no_leak(
+    world: tuple[Ensemble, dict[str, MetricWindow]],
+) -> None:
+    for story in wider_teeth(world, every=10).values():
+        assert story.alarmed.mean() > 0.5
+        kinds = {answer.anomaly_type for answer in story.answers}
+        assert "MemoryLeak" not in kinds
 
 
 def test_a_shift_of_many_metrics_is_found_though_each_stays_within_its_range() -> None:
