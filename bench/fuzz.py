@@ -347,7 +347,7 @@ def _show(result: dict[str, Any]) -> None:
 
 @app.command(help=__doc__)
 def fuzz(
-    requests: Annotated[int, typer.Option(min=40, help="How many.")] = 10_000,
+    requests: Annotated[int, typer.Option(min=1, help="How many.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Draws the requests; the same seed sends the same.")] = 0,
     first: Annotated[int, typer.Option(help="Number of the first request.")] = 0,
     clients: Annotated[int, typer.Option(min=1, help="Connections at a time.")] = 4,

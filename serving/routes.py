@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import orjson
 from fastapi import APIRouter, FastAPI, Request, Response
-from kserve.errors import InvalidInput
+from kserve.errors import InvalidInput, ModelNotFound
 from kserve.protocol.dataplane import DataPlane
 from starlette.requests import ClientDisconnect
 
@@ -26,6 +26,7 @@ from serving.wire import check_content_type, parse_json, parse_v2
 
 _LOG = logging.getLogger("serving")
 _JSON_LENGTH = "inference-header-content-length"
+_SHOWN = 1000  # characters of one log line
 _SMALL = 32_768  # bytes that are decoded faster than a thread is asked to do it
 MOST_BYTES = 256 * 2**20  # 10,000 windows of 16 metrics and 60 samples are 180 MB of JSON
 
@@ -121,7 +122,10 @@ class Routes:
         )
 
     def _model(self, name: str) -> Predictor:
-        model = self._plane.get_model_from_registry(name)
+        try:
+            model = self._plane.get_model_from_registry(name)
+        except ModelNotFound:
+            raise NoSuchModel(name) from None  # kserve's own is logged with a traceback
         if not isinstance(model, Predictor):
             raise NoSuchModel(name)
         return model
@@ -157,7 +161,10 @@ class Routes:
     async def _answer(
         self, name: str, payload: object, headers: Mapping[str, str], attributes: Mapping[str, Any]
     ) -> Response:
-        result, _ = await self._plane.infer(name, payload, headers)
+        try:
+            result, _ = await self._plane.infer(name, payload, headers)
+        except InvalidInput as error:
+            raise Mistake(error.reason) from None  # ours already, or kserve's first look at a V1 body
         encoded, extra = await _off_loop(_SMALL + 1, self._plane.encode, name, result, headers, attributes)
         if isinstance(encoded, bytes):
             kind = "application/octet-stream" if _JSON_LENGTH in map(str.lower, extra) else "application/json"
@@ -188,9 +195,15 @@ _STATUS: tuple[tuple[type[Exception], HTTPStatus], ...] = (
 )
 
 
+def _escaped(text: str) -> str:
+    shown = text.encode("unicode_escape").decode("ascii")
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+
+
 async def _refused(request: Request, error: Exception) -> Response:
     """One line in the log and the reason to the client; a client's mistake is no news worth a traceback."""
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
     reason = str(error) or "the client left before its body was complete"
-    _LOG.info("%s %s: %d %s", request.method, request.url.path, status, reason)
+    # The client chose path and names: escaped, so that no request writes lines of its own into the log.
+    _LOG.info("%s %s: %d %s", request.method, _escaped(request.url.path), status, _escaped(reason))
     return _json({"error": reason}, status)

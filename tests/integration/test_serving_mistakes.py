@@ -160,6 +160,22 @@ def test_of_a_key_that_stands_twice_the_last_counts(server: Endpoint) -> None:
     assert server.client.post(PREDICT, content=body).status_code == 200
 
 
+def test_what_a_client_calls_things_writes_no_lines_into_the_log(server: Endpoint) -> None:
+    forged = "2026-01-01 00:00:00,000 INFO serving: all is well"
+    answer = server.client.post(PREDICT, json=one(**{f"x\r\n{forged}": 1}))
+    assert answer.status_code == 400
+    server.client.post(f"/v1/models/x%0A{forged.replace(' ', '%20')}:predict", json=one())
+    lines = server.log.read_text().splitlines()
+    assert any(forged in line for line in lines)
+    assert not any(line.startswith(forged) for line in lines)
+
+
+def test_refusals_leave_no_traceback_in_the_log(server: Endpoint) -> None:
+    for path, body in (("/v1/models/other:predict", one()), ("/v2/models/other/infer", {}), (PREDICT, {"inputs": 1})):
+        assert server.client.post(path, json=body).status_code in (400, 404)
+    assert "Traceback" not in server.log.read_text()
+
+
 def test_nobody_explains_and_that_is_no_failure_of_the_server(server: Endpoint) -> None:
     answer = server.client.post("/v1/models/selfheal-ensemble:explain", json=one())
     assert answer.status_code == 404
