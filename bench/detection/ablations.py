@@ -21,12 +21,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from bench.detection.series import names_of
 from selfheal.backtest import Series, scores
 from selfheal.calibration import VoteSettings
 from selfheal.detectors import DETECTORS, base
 from selfheal.detectors.residual import ResidualDetector
 from selfheal.ensemble import Ensemble, split
-from selfheal.errors import NoData, WrongUse
+from selfheal.errors import WrongUse
 from selfheal.members import Members
 
 FIGURES = ("vus_pr", "f1", "event_recall", "false_episodes_per_day", "false_alarm_rate", "ece")
@@ -114,17 +115,6 @@ def _score(referee: Path, python: Path, data: Path, found: Path) -> dict[str, di
     return {**read["sets"], "all": read["all"]}
 
 
-def _names(data: Path, sets: str, limit: int) -> list[str]:
-    wanted = [part for part in sets.split(",") if part] or sorted(path.name for path in data.iterdir() if path.is_dir())
-    found = []
-    for one in wanted:
-        files = sorted((data / one).rglob("*.parquet"))
-        found += [str(file.relative_to(data).with_suffix("")) for file in (files[:limit] if limit else files)]
-    if not found:
-        raise NoData(f"{data} holds no SET/SERIES.parquet{' of ' + sets if sets else ''}: give the folder with --data")
-    return found
-
-
 def summary(figures: Sequence[Mapping[str, Mapping[str, Mapping[str, Any]]]]) -> list[dict[str, Any]]:
     """Mean and spread over seeds of each variant, set and figure.
 
@@ -179,7 +169,7 @@ def ablations(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Switch each lever of detection off, one at a time, and have the referee score it."""
-    names, console = _names(data, sets, limit), Console(stderr=True)
+    names, console = names_of(data, sets, limit), Console(stderr=True)
     figures = []
     for seed in range(seeds):
         folder = out.absolute() / f"seed{seed}"
