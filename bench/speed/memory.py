@@ -13,7 +13,13 @@ _KIB = 1024
 
 
 def resident(process: int) -> int:
-    """Bytes of a process and its descendants, each page that they share counted once (PSS)."""
+    """Bytes of one process, with what it shares (RSS)."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def of_family(process: int) -> int:
+    """Bytes of a process and its descendants, what they share counted once (PSS)."""
     total, waiting = 0, [process]
     while waiting:
         one = Path("/proc", str(waiting.pop()))
@@ -36,11 +42,11 @@ def _share(file: Path) -> int:
 @contextmanager
 def peak() -> Iterator[list[int]]:
     """Watch this process and its descendants; the list that is given holds the most bytes seen."""
-    most, stop = [resident(os.getpid())], threading.Event()
+    most, stop = [of_family(os.getpid())], threading.Event()
 
     def watch() -> None:
         while not stop.wait(_EVERY):
-            most[0] = max(most[0], resident(os.getpid()))
+            most[0] = max(most[0], of_family(os.getpid()))
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

@@ -1,7 +1,7 @@
 """What a person would write first: the libraries' own calls, one metric and one sample after the other.
 
-It is here to be measured beside ours and used nowhere else. It takes the libraries' defaults and does nothing to be slow
-on purpose: sequences of the LSTM do not overlap, ARIMA has the order that ours has.
+It is here to be measured beside ours and used nowhere else. It takes the libraries' defaults and is not made slow on
+purpose: sequences of the LSTM do not overlap, ARIMA has the order that ours has.
 """
 
 from __future__ import annotations

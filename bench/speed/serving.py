@@ -84,7 +84,8 @@ def _one_workload(server: Endpoint, window: MetricWindow, runs: int, requests: i
             for share, must, reach in ((0.5, 15.0, 3.0), (0.99, 40.0, 10.0)):
                 figures = tuple(1e3 * percentile(run, share) for run in spent)
                 work = f"one workload, {label}, {clients} client{'s' if clients > 1 else ''}, p{share * 100:.0f}"
-                found.append(Figure(work, "ms", figures, must=None if clients > 1 else must, reach=reach))
+                goals = (must, reach) if clients == 1 else (None, None)
+                found.append(Figure(work, "ms", figures, must=goals[0], reach=goals[1]))
     return found
 
 

@@ -1,17 +1,26 @@
 """What makes training fast must not change what is learned."""
 
 import logging
+import os
 import warnings
+from typing import Self
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from selfheal.detectors import DETECTORS
+from selfheal.detectors.arima import ArimaDetector
+from selfheal.errors import Unavailable
+from selfheal.fitting import Lack, cores, fit_each
+from selfheal.members import Members
 from selfheal.prophet_season import most_probable, seasons
-from selfheal.window import Floats, Times, grid
+from selfheal.window import Floats, MetricWindow, Times, grid
+from tests.unit.detection.series import daily
 
 MONDAY = np.datetime64("2026-11-02T00:00:00", "s")
 HOURS = 14 * 24
+NAMES = ("requests", "memory")
 
 
 def _series(seed: int, noise: float) -> Floats:
@@ -84,3 +93,46 @@ def test_the_most_probable_parameters_are_a_top_of_the_posterior() -> None:
     top = max(log_posterior(best, noise * factor) for factor in np.linspace(0.9, 1.1, 201))
     for step in 0.001 * np.vstack([np.eye(4), -np.eye(4)]):
         assert max(log_posterior(best + step, noise * factor) for factor in np.linspace(0.9, 1.1, 201)) < top
+
+
+class Killed(ArimaDetector):
+    """A detector whose training runs out of memory, as the kernel ends it."""
+
+    def fit(self, window: MetricWindow) -> Self:
+        del window
+        os._exit(137)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_models_do_not_depend_on_the_number_of_workers(name: str) -> None:
+    windows = [daily(NAMES, 3, seed=seed, workload=f"shop/Deployment/{seed}") for seed in range(3)]
+    alone, together = Members.fit(name, windows), Members.fit(name, windows, workers=2)
+    fresh = daily(NAMES, 1, seed=9)
+    assert list(alone.models) == list(together.models)
+    for workload, model in alone.models.items():
+        np.testing.assert_array_equal(model.score(fresh), together.models[workload].score(fresh))
+
+
+def test_a_workload_that_is_too_young_is_named_by_workers_too() -> None:
+    windows = [daily(NAMES, days, workload=f"shop/Deployment/{days}") for days in (3, 0.1)]
+    told: list[tuple[str, int, int]] = []
+    found = Members.fit("arima", windows, workers=2, progress=lambda *what: told.append(what))
+    assert list(found.models) == ["shop/Deployment/3"]
+    assert found.silent == {"shop/Deployment/0.1": "needs 8.33 h of history, has 2.33 h"}
+    assert told == [("train arima", 1, 2), ("train arima", 2, 2)]
+
+
+def test_results_come_in_the_order_of_the_windows() -> None:
+    windows = [daily(NAMES, days, workload=f"w{days}") for days in (0.1, 3, 0.2, 2)]
+    found = list(fit_each(ArimaDetector, windows, workers=2))
+    assert [isinstance(one, Lack) for one in found] == [True, False, True, False]
+    assert [one.got for one in found if isinstance(one, Lack)] == [14, 29]
+
+
+def test_a_killed_worker_says_what_to_do() -> None:
+    with pytest.raises(Unavailable, match="fewer workers than 2"):
+        list(fit_each(Killed, [daily(NAMES, 1), daily(NAMES, 1)], workers=2))
+
+
+def test_there_is_always_a_core_to_work_on() -> None:
+    assert 1 <= cores() <= (os.cpu_count() or 1)
