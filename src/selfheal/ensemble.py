@@ -6,8 +6,10 @@ Nothing is remembered between two calls (docs/adr/0003-stateless-windows.md).
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +19,47 @@ from selfheal.artefact import Manifest, read_manifest, write_manifest
 from selfheal.calibration import Confidence, Reference, VoteSettings, evidence, raise_votes
 from selfheal.catalogue import catalogue_hash
 from selfheal.detectors import DETECTORS
-from selfheal.detectors.base import Detector, Flags, check_names
+from selfheal.detectors.base import Detector, Flags, Witness, check_names, silences
 from selfheal.errors import BadModel, BadRequest, NoData
 from selfheal.explanation import explain
 from selfheal.forecast import exhaustion
 from selfheal.injection import inject
+from selfheal.jury import Juror
 from selfheal.members import CHUNK, Members, Pooled, Progress, alike, chunks, spell
 from selfheal.protocol import Instance, ModelInfo, Prediction
 from selfheal.vote import Vote, hard_vote
-from selfheal.window import Floats, MetricWindow
+from selfheal.window import Floats, MetricWindow, Windows
 
 __all__ = ["Ensemble", "Members", "Progress", "Trace", "split"]
 
 _HELD_BACK = 0.2
 _LEAST_HELD_BACK = 60  # rows, but never more than a third
 _LEAST_REFERENCE = 20  # rows of held-back data without which a p-value would be invented
+_BLOCK = 256  # workloads judged together: what they need fits into a processor's cache
 _SILENCE = 3  # newest rows without any sample, after which nobody can tell
 _INJECTED = 12  # workloads that confidence is calibrated on; a logistic curve needs no more
 _DRAWS = 3
 _KIND = "ensemble"
 _POOLED = "(pooled)"  # no workload's name: those hold no parenthesis
+
+
+@dataclass
+class Finding:
+    """What the detectors say of the newest row of one window.
+
+    Attributes:
+        votes: By detector, those that did not abstain.
+        scores: One minus the p-value, by detector.
+        abstained: Why, by detector.
+        confidence: Calibrated probability that the row is anomalous.
+        voters: Those who voted for an anomaly, or what they said.
+    """
+
+    votes: dict[str, bool] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    abstained: dict[str, str] = field(default_factory=dict)
+    confidence: float = 0.0
+    voters: list[Witness] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -183,7 +206,28 @@ class Ensemble:
             MetricMismatch: When an instance's metrics are not the model's.
             BadRequest: When its step is another than the model's.
         """
-        return [self._predict_one(MetricWindow.from_instance(instance)) for instance in instances]
+        return self.judge([MetricWindow.from_instance(instance) for instance in instances])
+
+    def judge(self, windows: Sequence[MetricWindow]) -> list[Prediction]:
+        """The same for windows; those of one length are judged together.
+
+        Raises:
+            MetricMismatch: When a window's metrics are not the model's.
+            BadRequest: When its step is another than the model's.
+        """
+        checked = [self._checked(window) for window in windows]
+        found: dict[int, Finding] = {}
+        groups: dict[tuple[int, bool], list[int]] = defaultdict(list)
+        for i, window in enumerate(checked):
+            if silences(window):
+                found[i] = self._alone(window)
+            else:
+                groups[len(window), window.workload in self._known].append(i)
+        for (_, own), group in groups.items():
+            for block in (group[start : start + _BLOCK] for start in range(0, len(group), _BLOCK)):
+                together = self._together([checked[i] for i in block], own=own)
+                found.update(zip(block, together, strict=True))
+        return [self._answer(window, found[i]) for i, window in enumerate(checked)]
 
     def save(self, folder: Path) -> None:
         """Write members and calibration into a folder: numbers and JSON, nothing that could run."""
@@ -242,10 +286,14 @@ class Ensemble:
             )
         return check_names(window, self.names)
 
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.workloads)
+
     def _model(self, workload: str, detector: str) -> Detector | Pooled | str:
         """What judges a workload for one detector, or why nothing does."""
         members = self.members[detector]
-        if workload not in self.workloads:
+        if workload not in self._known:
             known = self.references.get(_POOLED, {})
             if members.pooled is None or detector not in known:
                 return "needs history of this workload, and the model was trained without it"
@@ -256,6 +304,15 @@ class Ensemble:
             return "has too little held-back history to be calibrated"
         return members.models[workload]
 
+    def _abstains(self, workload: str, detector: str, usable: int) -> str:
+        """Why a detector does not judge a window with so many usable rows; empty where it does."""
+        model = self._model(workload, detector)
+        if isinstance(model, str):
+            return model
+        if usable > model.warmup:
+            return ""
+        return f"needs a window of {spell((model.warmup + 1) * self.step)}, has {spell(usable * self.step)}"
+
     def _surprises(self, window: MetricWindow) -> tuple[dict[str, Floats], dict[str, Floats], dict[str, str]]:
         """-log10 p by detector, each of shape [t], against the standing and the moving reference, and who abstains.
 
@@ -265,14 +322,13 @@ class Ensemble:
         fixed: dict[str, Floats] = {}
         moving: dict[str, Floats] = {}
         abstained: dict[str, str] = {}
-        references = self.references[window.workload if window.workload in self.workloads else _POOLED]
+        references = self.references[window.workload if window.workload in self._known else _POOLED]
+        usable = window.usable
         for detector in self.members:
             model = self._model(window.workload, detector)
-            if isinstance(model, str):
-                abstained[detector] = model
-            elif window.usable <= model.warmup:
-                need, got = spell((model.warmup + 1) * self.step), spell(window.usable * self.step)
-                abstained[detector] = f"needs a window of {need}, has {got}"
+            reason = self._abstains(window.workload, detector, usable)
+            if isinstance(model, str) or reason:
+                abstained[detector] = reason
             else:
                 reference, raw = references[detector], model.score(window)
                 shift = reference.shift(raw, self.settings, self.step)
@@ -281,37 +337,76 @@ class Ensemble:
                 moving[detector] = reference.surprise(raw, shift) * known
         return fixed, moving, abstained
 
-    def _predict_one(self, window: MetricWindow) -> Prediction:
-        window = self._checked(window)
+    @cached_property
+    def _jurors(self) -> dict[tuple[str, bool], Juror]:
+        """By detector, and whether they judge workloads with models of their own or strangers."""
+        found: dict[tuple[str, bool], Juror] = {}
+        for name, members in self.members.items():
+            own = {workload: self._model(workload, name) for workload in self.workloads}
+            models = {workload: model for workload, model in own.items() if not isinstance(model, str | Pooled)}
+            if models:
+                references = {workload: self.references[workload][name] for workload in models}
+                found[name, True] = Juror.own(models, references)
+            if members.pooled and name in self.references.get(_POOLED, {}):
+                found[name, False] = Juror.pooled(members.pooled, self.references[_POOLED][name])
+        return found
+
+    def _together(self, windows: Sequence[MetricWindow], *, own: bool) -> list[Finding]:
+        """What is found in windows of one length, all of workloads with own models or all of strangers."""
+        stacked, found = Windows.of(windows), [Finding() for _ in windows]
+        usable = np.isfinite(stacked.values).any(axis=2).sum(axis=0).tolist()
+        surprises = np.full((len(windows), len(self.members)), np.nan)
+        for column, detector in enumerate(self.members):
+            for window, rows, finding in zip(windows, usable, found, strict=True):
+                if reason := self._abstains(window.workload, detector, rows):
+                    finding.abstained[detector] = reason
+            able = np.array([i for i, finding in enumerate(found) if detector not in finding.abstained], dtype=np.intp)
+            if able.size:
+                juror, part = self._jurors[detector, own], stacked.take(able)
+                places = np.array([juror.places.get(windows[i].workload, 0) for i in able], dtype=np.intp)
+                verdicts = juror.judge(part, places, self.settings)
+                surprises[able, column] = verdicts.moving
+                for i, vote, surprise in zip(able.tolist(), *map(np.ndarray.tolist, verdicts[:2]), strict=True):
+                    found[i].votes[detector], found[i].scores[detector] = vote, 1.0 - 10.0**-surprise
+                voters = np.flatnonzero(verdicts.votes)
+                for i, said in zip(able[voters], juror.testify(part.take(voters), places[voters]), strict=True):
+                    found[i].voters.append(said)
+        for finding, confidence in zip(found, self.confidence(evidence(surprises)).tolist(), strict=True):
+            finding.confidence = confidence
+        return found
+
+    def _alone(self, window: MetricWindow) -> Finding:
+        """What is found in one window by all of its rows."""
         trace = self.trace(window)
-        answer = Prediction(
-            workload=window.workload,
-            anomaly=None,
-            confidence=None,
+        models = [self._model(window.workload, name) for name, votes in trace.votes.items() if votes[-1]]
+        return Finding(
+            votes={name: bool(votes[-1]) for name, votes in trace.votes.items()},
+            scores={name: float(scores[-1]) for name, scores in trace.scores.items()},
             abstained=dict(trace.abstained),
-            basis="workload" if window.workload in self.workloads else "pooled",
-            model=self.info,
+            confidence=float(trace.confidence[-1]),
+            voters=[model for model in models if not isinstance(model, str)],
         )
+
+    def _answer(self, window: MetricWindow, found: Finding) -> Prediction:
+        more: dict[str, Any] = {
+            "workload": window.workload,
+            "anomaly": None,
+            "confidence": None,
+            "abstained": found.abstained,
+            "basis": "workload" if window.workload in self._known else "pooled",
+            "model": self.info,
+        }
         if not np.isfinite(window.values[-_SILENCE:]).any():
             reason = f"no sample in the newest {min(_SILENCE, len(window))} rows"
-            silent = {name: trace.abstained.get(name, reason) for name in self.members}
-            return answer.model_copy(update={"abstained": silent, "message": f"cannot tell: {reason}"})
-        verdict = hard_vote(
-            Vote(name, bool(votes[-1]), float(trace.scores[name][-1])) for name, votes in trace.votes.items()
-        )
-        update: dict[str, Any] = {
-            "anomaly": verdict.anomaly,
-            "votes": {vote.detector: vote.vote for vote in verdict.votes},
-            "scores": {vote.detector: vote.score for vote in verdict.votes},
-        }
+            silent = {name: found.abstained.get(name, reason) for name in self.members}
+            return Prediction(**more | {"abstained": silent, "message": f"cannot tell: {reason}"})
+        verdict = hard_vote(Vote(name, vote, found.scores[name]) for name, vote in found.votes.items())
+        more |= {"anomaly": verdict.anomaly, "votes": found.votes, "scores": found.scores}
         if verdict.anomaly is None:
-            why = "; ".join(f"{name} {reason}" for name, reason in trace.abstained.items())
-            update["message"] = f"cannot tell, fewer than two detectors could vote: {why}"
-            return answer.model_copy(update=update)
-        update |= {"confidence": float(trace.confidence[-1]), "forecast": exhaustion(window)}
-        models = [self._model(window.workload, name) for name, votes in trace.votes.items() if votes[-1]]
-        voters = [model for model in models if not isinstance(model, str)]
-        return answer.model_copy(update=update | explain(window, voters, anomaly=verdict.anomaly))
+            why = "; ".join(f"{name} {reason}" for name, reason in found.abstained.items())
+            return Prediction(**more, message=f"cannot tell, fewer than two detectors could vote: {why}")
+        more |= {"confidence": found.confidence, "forecast": exhaustion(window)}
+        return Prediction(**more | explain(window, found.voters, anomaly=verdict.anomaly))
 
 
 def split(windows: Sequence[MetricWindow]) -> tuple[list[MetricWindow], list[MetricWindow]]:

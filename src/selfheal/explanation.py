@@ -9,8 +9,7 @@ import numpy as np
 
 from selfheal.anomaly_type import anomaly_type
 from selfheal.catalogue import BY_NAME, Direction
-from selfheal.detectors.base import Detector, Flags, soften
-from selfheal.members import Pooled
+from selfheal.detectors.base import Flags, Witness, soften
 from selfheal.protocol import TopMetric
 from selfheal.window import Floats, MetricWindow
 
@@ -20,7 +19,7 @@ _ECHO = 0.2  # of its evidence is left to a metric on its harmless side
 _NEWEST = 3  # rows over which evidence is gathered: votes have a memory too
 
 
-def explain(window: MetricWindow, voters: Sequence[Detector | Pooled], *, anomaly: bool) -> dict[str, Any]:
+def explain(window: MetricWindow, voters: Sequence[Witness], *, anomaly: bool) -> dict[str, Any]:
     """Fields of a prediction that say why.
 
     Args:
@@ -55,7 +54,7 @@ def explain(window: MetricWindow, voters: Sequence[Detector | Pooled], *, anomal
     return {"top_metrics": top, "anomaly_type": kind, "message": _sentence(kind, top)}
 
 
-def _evidence(window: MetricWindow, voters: Sequence[Detector | Pooled]) -> tuple[Floats, Floats]:
+def _evidence(window: MetricWindow, voters: Sequence[Witness]) -> tuple[Floats, Floats]:
     """Share of the evidence and expected value of each metric, both of shape [m]."""
     deviations = np.array([np.abs(model.deviations(window)[-_NEWEST:]).max(axis=0) for model in voters])
     weights = soften(deviations) ** 2

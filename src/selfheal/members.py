@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,7 +14,9 @@ from selfheal.detectors import DETECTORS
 from selfheal.detectors.base import YARD, Detector, Flags, check_names, load_arrays, pick, save_arrays
 from selfheal.errors import BadModel, BadRequest, InsufficientData, NoData
 from selfheal.fitting import Lack, fit_each
-from selfheal.window import DAY, Floats, MetricWindow, fill_gaps, grid, increases, is_counter
+from selfheal.window import DAY, Floats, MetricWindow, Windows, fill_gaps, increases, is_counter
+
+W = TypeVar("W", MetricWindow, Windows)
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and of how much."""
@@ -62,16 +65,16 @@ class Yardstick:
             shares.append(values.std(axis=0) / np.maximum(np.abs(values).mean(axis=0), 1e-12))
         return cls(counter, np.clip(np.median(shares, axis=0), 0.02, 1.0))
 
-    def scale(self, window: MetricWindow) -> tuple[Floats, Floats]:
-        """Level and spread of each metric in the first rows, each of shape [m]."""
+    def scale(self, window: MetricWindow | Windows) -> tuple[Floats, Floats]:
+        """Level and spread of each metric in the first rows, each of shape [.., m]."""
         first = fill_gaps(increases(window.values[: YARD + 1], self.counter)[1:])
         if not len(first):
-            return np.zeros(len(window.names)), np.ones(len(window.names))
+            return np.zeros(first.shape[1:]), np.ones(first.shape[1:])
         centre = np.median(first, axis=0)
         floor = np.maximum(self.relative * np.abs(centre), 1e-6)
         return centre, np.maximum(first.std(axis=0), floor)
 
-    def measure(self, window: MetricWindow) -> MetricWindow:
+    def measure(self, window: W) -> W:
         """The window in units of its own spread, counters as increases; gaps stay gaps."""
         centre, spread = self.scale(window)
         return window.with_values(np.clip((increases(window.values, self.counter) - centre) / spread, -30.0, 30.0))
@@ -97,7 +100,8 @@ class Pooled:
         values = np.vstack([yardstick.measure(part).values for part in parts[::every]])
         whole = MetricWindow(
             "pooled",
-            grid(windows[0].times[0], len(values), windows[0].step, first=True),
+            # Chunks of many times and places in a row: no row has a time of the day.
+            np.repeat(windows[0].times[:1], len(values)),
             values,
             windows[0].names,
             windows[0].step,

@@ -178,6 +178,8 @@ class Windows:
 
     def take(self, which: Places) -> Windows:
         """The windows of some workloads, in that order."""
+        if len(which) == self.values.shape[1] and np.array_equal(which, np.arange(len(which))):
+            return self
         return replace(self, times=self.times[:, which], values=self.values[:, which])
 
     def with_values(self, values: Floats) -> Windows:

@@ -101,6 +101,23 @@ class Detector(Protocol):
         ...
 
 
+class Witness(Protocol):
+    """Who can say why a row is unusual: a detector, or what it said beforehand."""
+
+    def deviations(self, window: MetricWindow, /) -> Floats:
+        """As :meth:`Detector.deviations`."""
+        ...
+
+    def expected(self, window: MetricWindow, /) -> Floats:
+        """As :meth:`Detector.expected`."""
+        ...
+
+    @property
+    def counters(self) -> Flags:
+        """As :attr:`Detector.counters`."""
+        ...
+
+
 @runtime_checkable
 class Batched(Protocol):
     """What a detector may have beside the contract: many models of its kind in one, for requests of many workloads.
@@ -119,8 +136,13 @@ class Batched(Protocol):
         """The models at some places, for windows in that order."""
         ...
 
-    def score(self, window: Windows, newest: int | None = None) -> Floats:
-        """As the detector's own, shape [t, n]; only of the newest rows where so wanted, which is cheaper."""
+    def score(self, window: Windows, newest: int = 0) -> Floats:
+        """As the detector's own, shape [t, n].
+
+        Args:
+            window: Of the workloads whose models these are.
+            newest: How many of the newest rows are wanted, 0 for all. Where it is cheaper, older ones may be left out.
+        """
         ...
 
     def deviations(self, window: Windows) -> Floats:
@@ -228,7 +250,7 @@ def silences(window: MetricWindow | Windows) -> list[tuple[int, int, int]]:
         For each silence the first row after it, the first row that can be judged again (YARD rows later), and the row
         where the next silence ends, or the window does.
     """
-    if isinstance(window, Windows):
+    if isinstance(window, Windows) or len(window) * window.step <= SILENCE:
         return []
     rows = np.flatnonzero(np.isfinite(window.values).any(axis=1))
     starts = rows[1:][np.diff(rows) * window.step >= SILENCE].tolist()

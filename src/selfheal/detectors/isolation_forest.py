@@ -87,10 +87,10 @@ class IsolationForestDetector:
         found._arrays = {key: array if key == "nodes" else taken(array, which) for key, array in self._arrays.items()}
         return found
 
-    def score(self, window: MetricWindow | Windows, newest: int | None = None) -> Floats:
+    def score(self, window: MetricWindow | Windows, newest: int = 0) -> Floats:
         """See :class:`selfheal.detectors.base.Detector`."""
         scaling, (nodes, root, usual) = scaling_of(self._arrays), pick(self._arrays, "nodes", "root", "usual")
-        rows = len(window) if newest is None else min(newest, len(window))
+        rows = min(newest or len(window), len(window))
         features = _features(scaling.apply(check_names(window, self.names)), scaling.alive, rows)
         result: Floats = np.exp2(-_depth(features, nodes, root) / usual[..., 0])
         return result

@@ -110,10 +110,9 @@ class ResidualDetector(ABC):
         result *= alive
         return result
 
-    def score(self, window: MetricWindow | Windows, newest: int | None = None) -> Floats:
-        """See :class:`selfheal.detectors.base.Detector`."""
-        rows = len(window) if newest is None else min(newest, len(window))
-        return combine(self.deviations(window)[len(window) - rows :], pick(self._arrays, "alive")[0])
+    def score(self, window: MetricWindow | Windows, _newest: int = 0) -> Floats:
+        """See :class:`selfheal.detectors.base.Detector`. All rows: what costs is the forecast, which needs them all."""
+        return combine(self.deviations(window), pick(self._arrays, "alive")[0])
 
     def expected(self, window: MetricWindow | Windows) -> Floats:
         """Forecast in the metrics' units (increases for counters), shape [t, m]."""

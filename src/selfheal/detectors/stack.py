@@ -39,11 +39,9 @@ class Loop:
         """See :class:`selfheal.detectors.base.Batched`."""
         return type(self)([self._models[place] for place in which])
 
-    def score(self, window: Windows, newest: int | None = None) -> Floats:
+    def score(self, window: Windows, _newest: int = 0) -> Floats:
         """See :class:`selfheal.detectors.base.Batched`."""
-        rows = len(window) if newest is None else min(newest, len(window))
-        found = [model.score(one)[len(window) - rows :] for model, one in self._pairs(window)]
-        return np.stack(found, axis=1)
+        return np.stack([model.score(one) for model, one in self._pairs(window)], axis=1)
 
     def deviations(self, window: Windows) -> Floats:
         """See :class:`selfheal.detectors.base.Batched`."""

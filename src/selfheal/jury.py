@@ -1,0 +1,138 @@
+"""Detectors as they judge the newest rows of many workloads at once: what a request costs is decided here.
+
+Of a score only as many of the newest rows are worked out as the vote depends on: three calm rows say that there is none
+whatever was before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from selfheal.calibration import Reference, References, VoteSettings, newest_votes, raise_votes
+from selfheal.detectors.base import YARD, Batched, Detector, Flags
+from selfheal.detectors.stack import Loop, stacked
+from selfheal.members import Pooled, Yardstick
+from selfheal.window import Floats, MetricWindow, Places, Windows
+
+_MORE = 4  # times as many rows are looked at where a few do not tell
+
+
+@dataclass(frozen=True)
+class Testimony:
+    """What a detector says of one window, said beforehand; to be asked like the detector itself.
+
+    Attributes:
+        seen: Its deviations, shape [t, m].
+        usual: What it expected, shape [t, m].
+        counters: Which metrics are counters, shape [m].
+    """
+
+    seen: Floats
+    usual: Floats
+    counters: Flags
+
+    def deviations(self, _window: MetricWindow, /) -> Floats:
+        """As :meth:`selfheal.detectors.base.Detector.deviations`."""
+        return self.seen
+
+    def expected(self, _window: MetricWindow, /) -> Floats:
+        """As :meth:`selfheal.detectors.base.Detector.expected`."""
+        return self.usual
+
+
+class Verdicts(NamedTuple):
+    """Of one detector on the newest row of n windows, all of shape [n].
+
+    Attributes:
+        votes: Whether it votes for an anomaly.
+        fixed: -log10 p against the standing reference.
+        moving: The same against the moving one.
+    """
+
+    votes: Flags
+    fixed: Floats
+    moving: Floats
+
+
+@dataclass(frozen=True)
+class Juror:
+    """One detector with what is normal for its score, for many workloads.
+
+    Attributes:
+        models: All of them in one.
+        references: In the same order.
+        places: Where a workload's stand; the pooled model's are the first for every workload.
+        yardstick: Measures windows for the pooled model.
+    """
+
+    models: Batched | Loop
+    references: References
+    places: Mapping[str, int]
+    yardstick: Yardstick | None = None
+
+    @classmethod
+    def own(cls, models: Mapping[str, Detector], references: Mapping[str, Reference]) -> Juror:
+        """Workloads with models of their own; at least one."""
+        order = {workload: place for place, workload in enumerate(models)}
+        return cls(stacked(list(models.values())), References.of([references[name] for name in models]), order)
+
+    @classmethod
+    def pooled(cls, model: Pooled, reference: Reference) -> Juror:
+        """Strangers."""
+        return cls(stacked([model.detector]), References.of([reference]), {}, model.yardstick)
+
+    @property
+    def warmup(self) -> int:
+        """First rows of a window with a neutral score."""
+        return self.models.warmup + (YARD if self.yardstick else 0)
+
+    def judge(self, windows: Windows, places: Places, settings: VoteSettings) -> Verdicts:
+        """Judge the newest row.
+
+        Args:
+            windows: Without long silences.
+            places: Where the models of their workloads stand, shape [n].
+            settings: How surprise becomes a vote.
+        """
+        windows = self.yardstick.measure(windows) if self.yardstick else windows
+        rows, count = len(windows), len(places)
+        newest = min(rows, settings.among) if rows <= settings.stuck / windows.step else rows
+        found = Verdicts(np.zeros(count, dtype=bool), np.zeros(count), np.zeros(count))
+        open_ = np.arange(count)
+        while open_.size:
+            fixed, moving = self._surprises(windows.take(open_), places[open_], newest, settings)
+            found.fixed[open_], found.moving[open_] = fixed[-1], moving[-1]
+            if len(moving) == rows:
+                found.votes[open_] = raise_votes(moving, settings)[-1]
+                break
+            votes, sure = newest_votes(moving, settings)
+            found.votes[open_[sure]] = votes[sure]
+            open_, newest = open_[~sure], min(rows, newest * _MORE)
+        return found
+
+    def testify(self, windows: Windows, places: Places) -> list[Testimony]:
+        """What is said of each window, so that it can be explained."""
+        models, counters = self.models.take(places), self.models.take(places).counters
+        if self.yardstick is None:
+            seen, usual = models.deviations(windows), models.expected(windows)
+        else:
+            measured, (centre, spread) = self.yardstick.measure(windows), self.yardstick.scale(windows)
+            seen, usual = models.deviations(measured), models.expected(measured) * spread + centre
+            counters = np.repeat(self.yardstick.counter[None], len(places), axis=0)
+        return [Testimony(seen[:, i], usual[:, i], counters[i]) for i in range(len(places))]
+
+    def _surprises(
+        self, windows: Windows, places: Places, newest: int, settings: VoteSettings
+    ) -> tuple[Floats, Floats]:
+        """-log10 p of at least the newest rows, shape [k, n], against the standing and the moving reference."""
+        raw = self.models.take(places).score(windows, newest)
+        references = self.references.take(places)
+        known = (np.arange(len(windows) - len(raw), len(windows)) >= self.warmup)[:, None]
+        fixed = references.surprise(raw) * known
+        if len(windows) <= settings.stuck / windows.step:
+            return fixed, fixed
+        return fixed, references.surprise(raw, references.shift(raw, settings, windows.step)) * known
