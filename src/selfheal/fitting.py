@@ -59,7 +59,7 @@ def fit_each(
         The fitted detector or what it lacks, in the order of the windows, each as soon as it is there.
 
     Raises:
-        Unavailable: When a worker is killed, as happens when memory runs out.
+        Unavailable: When a worker is killed, as happens when memory runs out, or cannot start.
     """
     fit = partial(_fit, kind, seed)
     workers = min(workers, len(windows))
@@ -67,14 +67,14 @@ def fit_each(
         yield from map(fit, windows)
         return
     context = get_context("forkserver")
-    context.set_forkserver_preload([_HEAVY.get(kind.name, "numpy")])
+    context.set_forkserver_preload(["selfheal.detectors", _HEAVY.get(kind.name, "numpy")])
     try:
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
             yield from pool.map(fit, windows)
     except BrokenProcessPool:
         raise Unavailable(
-            f"a process that trained {kind.name} was killed, perhaps for want of memory: train with fewer workers "
-            f"than {workers}"
+            f"a process that trained {kind.name} ended too early: killed for want of memory, or it could not start and "
+            f"said why above. Train with fewer workers than {workers}"
         ) from None
 
 

@@ -25,6 +25,9 @@ _SLOT = np.timedelta64(1800, "s")
 _WEEK = _SLOTS * _SLOT
 _MONDAY = np.datetime64("2024-01-01T00:00:00", "s")
 
+# Before prophet is imported, by whoever does: it calls it an error that plotly is not there.
+logging.getLogger("prophet.plot").setLevel(logging.CRITICAL)
+
 
 class ProphetDetector(ResidualDetector):
     """Catches breaks of season: a peak that is missing, or one at the wrong time."""
@@ -85,7 +88,6 @@ def _rhythm(scaled: Floats, window: MetricWindow) -> Floats:
 
 def _fit_weeks(columns: Floats, window: MetricWindow) -> Floats:
     """Prophet's season of each column over one week, shape [_SLOTS, m]."""
-    logging.getLogger("prophet.plot").setLevel(logging.CRITICAL)  # calls it an error that plotly is not there
     from selfheal.prophet_season import seasons
 
     block = max(1, len(columns) // _FIT_POINTS)
