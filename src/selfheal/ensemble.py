@@ -8,58 +8,34 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from selfheal.answer import answer
 from selfheal.artefact import Manifest, read_manifest, write_manifest
 from selfheal.calibration import Confidence, Reference, VoteSettings, evidence, raise_votes
 from selfheal.catalogue import catalogue_hash
 from selfheal.detectors import DETECTORS
-from selfheal.detectors.base import Detector, Flags, Witness, check_names, silences
+from selfheal.detectors.base import Detector, Flags, check_names, silences
 from selfheal.errors import BadModel, BadRequest, NoData
-from selfheal.explanation import explain
-from selfheal.forecast import exhaustion
 from selfheal.injection import inject
-from selfheal.jury import Juror
+from selfheal.jury import Finding, Juror, Jury
 from selfheal.members import CHUNK, Members, Pooled, Progress, alike, chunks, spell
 from selfheal.protocol import Instance, ModelInfo, Prediction
-from selfheal.vote import Vote, hard_vote
-from selfheal.window import Floats, MetricWindow, Windows
+from selfheal.window import Floats, MetricWindow
 
 __all__ = ["Ensemble", "Members", "Progress", "Trace", "split"]
 
 _HELD_BACK = 0.2
 _LEAST_HELD_BACK = 60  # rows, but never more than a third
 _LEAST_REFERENCE = 20  # rows of held-back data without which a p-value would be invented
-_BLOCK = 256  # workloads judged together: what they need fits into a processor's cache
-_SILENCE = 3  # newest rows without any sample, after which nobody can tell
 _INJECTED = 12  # workloads that confidence is calibrated on; a logistic curve needs no more
 _DRAWS = 3
 _KIND = "ensemble"
 _POOLED = "(pooled)"  # no workload's name: those hold no parenthesis
-
-
-@dataclass
-class Finding:
-    """What the detectors say of the newest row of one window.
-
-    Attributes:
-        votes: By detector, those that did not abstain.
-        scores: One minus the p-value, by detector.
-        abstained: Why, by detector.
-        confidence: Calibrated probability that the row is anomalous.
-        voters: Those who voted for an anomaly, or what they said.
-    """
-
-    votes: dict[str, bool] = field(default_factory=dict)
-    scores: dict[str, float] = field(default_factory=dict)
-    abstained: dict[str, str] = field(default_factory=dict)
-    confidence: float = 0.0
-    voters: list[Witness] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -216,18 +192,17 @@ class Ensemble:
             BadRequest: When its step is another than the model's.
         """
         checked = [self._checked(window) for window in windows]
+        own = [window.workload in self._known for window in checked]
         found: dict[int, Finding] = {}
         groups: dict[tuple[int, bool], list[int]] = defaultdict(list)
         for i, window in enumerate(checked):
             if silences(window):
                 found[i] = self._alone(window)
             else:
-                groups[len(window), window.workload in self._known].append(i)
-        for (_, own), group in groups.items():
-            for block in (group[start : start + _BLOCK] for start in range(0, len(group), _BLOCK)):
-                together = self._together([checked[i] for i in block], own=own)
-                found.update(zip(block, together, strict=True))
-        return [self._answer(window, found[i]) for i, window in enumerate(checked)]
+                groups[len(window), own[i]].append(i)
+        for (_, known), group in groups.items():
+            found |= zip(group, self._jury.together([checked[i] for i in group], own=known), strict=True)
+        return [answer(w, found[i], self.info, own=own[i]) for i, w in enumerate(checked)]
 
     def save(self, folder: Path) -> None:
         """Write members and calibration into a folder: numbers and JSON, nothing that could run."""
@@ -338,42 +313,17 @@ class Ensemble:
         return fixed, moving, abstained
 
     @cached_property
-    def _jurors(self) -> dict[tuple[str, bool], Juror]:
-        """By detector, and whether they judge workloads with models of their own or strangers."""
-        found: dict[tuple[str, bool], Juror] = {}
+    def _jury(self) -> Jury:
+        own: dict[str, Juror] = {}
+        pooled: dict[str, Juror] = {}
         for name, members in self.members.items():
-            own = {workload: self._model(workload, name) for workload in self.workloads}
-            models = {workload: model for workload, model in own.items() if not isinstance(model, str | Pooled)}
+            judges = {workload: self._model(workload, name) for workload in self.workloads}
+            models = {workload: model for workload, model in judges.items() if not isinstance(model, str | Pooled)}
             if models:
-                references = {workload: self.references[workload][name] for workload in models}
-                found[name, True] = Juror.own(models, references)
+                own[name] = Juror.own(models, {workload: self.references[workload][name] for workload in models})
             if members.pooled and name in self.references.get(_POOLED, {}):
-                found[name, False] = Juror.pooled(members.pooled, self.references[_POOLED][name])
-        return found
-
-    def _together(self, windows: Sequence[MetricWindow], *, own: bool) -> list[Finding]:
-        """What is found in windows of one length, all of workloads with own models or all of strangers."""
-        stacked, found = Windows.of(windows), [Finding() for _ in windows]
-        usable = np.isfinite(stacked.values).any(axis=2).sum(axis=0).tolist()
-        surprises = np.full((len(windows), len(self.members)), np.nan)
-        for column, detector in enumerate(self.members):
-            for window, rows, finding in zip(windows, usable, found, strict=True):
-                if reason := self._abstains(window.workload, detector, rows):
-                    finding.abstained[detector] = reason
-            able = np.array([i for i, finding in enumerate(found) if detector not in finding.abstained], dtype=np.intp)
-            if able.size:
-                juror, part = self._jurors[detector, own], stacked.take(able)
-                places = np.array([juror.places.get(windows[i].workload, 0) for i in able], dtype=np.intp)
-                verdicts = juror.judge(part, places, self.settings)
-                surprises[able, column] = verdicts.moving
-                for i, vote, surprise in zip(able.tolist(), *map(np.ndarray.tolist, verdicts[:2]), strict=True):
-                    found[i].votes[detector], found[i].scores[detector] = vote, 1.0 - 10.0**-surprise
-                voters = np.flatnonzero(verdicts.votes)
-                for i, said in zip(able[voters], juror.testify(part.take(voters), places[voters]), strict=True):
-                    found[i].voters.append(said)
-        for finding, confidence in zip(found, self.confidence(evidence(surprises)).tolist(), strict=True):
-            finding.confidence = confidence
-        return found
+                pooled[name] = Juror.pooled(members.pooled, self.references[_POOLED][name])
+        return Jury(tuple(self.members), own, pooled, self.confidence, self.settings, self._abstains)
 
     def _alone(self, window: MetricWindow) -> Finding:
         """What is found in one window by all of its rows."""
@@ -386,27 +336,6 @@ class Ensemble:
             confidence=float(trace.confidence[-1]),
             voters=[model for model in models if not isinstance(model, str)],
         )
-
-    def _answer(self, window: MetricWindow, found: Finding) -> Prediction:
-        more: dict[str, Any] = {
-            "workload": window.workload,
-            "anomaly": None,
-            "confidence": None,
-            "abstained": found.abstained,
-            "basis": "workload" if window.workload in self._known else "pooled",
-            "model": self.info,
-        }
-        if not np.isfinite(window.values[-_SILENCE:]).any():
-            reason = f"no sample in the newest {min(_SILENCE, len(window))} rows"
-            silent = {name: found.abstained.get(name, reason) for name in self.members}
-            return Prediction(**more | {"abstained": silent, "message": f"cannot tell: {reason}"})
-        verdict = hard_vote(Vote(name, vote, found.scores[name]) for name, vote in found.votes.items())
-        more |= {"anomaly": verdict.anomaly, "votes": found.votes, "scores": found.scores}
-        if verdict.anomaly is None:
-            why = "; ".join(f"{name} {reason}" for name, reason in found.abstained.items())
-            return Prediction(**more, message=f"cannot tell, fewer than two detectors could vote: {why}")
-        more |= {"confidence": found.confidence, "forecast": exhaustion(window)}
-        return Prediction(**more | explain(window, found.voters, anomaly=verdict.anomaly))
 
 
 def split(windows: Sequence[MetricWindow]) -> tuple[list[MetricWindow], list[MetricWindow]]:

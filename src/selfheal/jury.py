@@ -6,18 +6,19 @@ whatever was before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from selfheal.calibration import Reference, References, VoteSettings, newest_votes, raise_votes
-from selfheal.detectors.base import YARD, Batched, Detector, Flags
+from selfheal.calibration import Confidence, Reference, References, VoteSettings, evidence, newest_votes, raise_votes
+from selfheal.detectors.base import YARD, Batched, Detector, Flags, Witness
 from selfheal.detectors.stack import Loop, stacked
 from selfheal.members import Pooled, Yardstick
 from selfheal.window import Floats, MetricWindow, Places, Windows
 
+_BLOCK = 128  # workloads judged together: what they need fits into a processor's cache
 _MORE = 4  # times as many rows are looked at where a few do not tell
 
 
@@ -49,13 +50,13 @@ class Verdicts(NamedTuple):
 
     Attributes:
         votes: Whether it votes for an anomaly.
-        fixed: -log10 p against the standing reference.
-        moving: The same against the moving one.
+        scores: One minus the p-value against the standing reference.
+        surprise: -log10 of the p-value against the moving one.
     """
 
     votes: Flags
-    fixed: Floats
-    moving: Floats
+    scores: Floats
+    surprise: Floats
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Juror:
         open_ = np.arange(count)
         while open_.size:
             fixed, moving = self._surprises(windows.take(open_), places[open_], newest, settings)
-            found.fixed[open_], found.moving[open_] = fixed[-1], moving[-1]
+            found.scores[open_], found.surprise[open_] = 1.0 - 10.0 ** -fixed[-1], moving[-1]
             if len(moving) == rows:
                 found.votes[open_] = raise_votes(moving, settings)[-1]
                 break
@@ -116,7 +117,10 @@ class Juror:
 
     def testify(self, windows: Windows, places: Places) -> list[Testimony]:
         """What is said of each window, so that it can be explained."""
-        models, counters = self.models.take(places), self.models.take(places).counters
+        if not places.size:
+            return []
+        models = self.models.take(places)
+        counters = models.counters
         if self.yardstick is None:
             seen, usual = models.deviations(windows), models.expected(windows)
         else:
@@ -136,3 +140,84 @@ class Juror:
         if len(windows) <= settings.stuck / windows.step:
             return fixed, fixed
         return fixed, references.surprise(raw, references.shift(raw, settings, windows.step)) * known
+
+
+@dataclass
+class Finding:
+    """What the detectors say of the newest row of one window.
+
+    Attributes:
+        votes: By detector, those that did not abstain.
+        scores: One minus the p-value, by detector.
+        abstained: Why, by detector.
+        confidence: Calibrated probability that the row is anomalous.
+        voters: Those who voted for an anomaly, or what they said.
+    """
+
+    votes: dict[str, bool] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    abstained: dict[str, str] = field(default_factory=dict)
+    confidence: float = 0.0
+    voters: list[Witness] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Jury:
+    """All detectors of a model.
+
+    Attributes:
+        detectors: Their names, in the model's order.
+        own: Those for workloads with models of their own.
+        pooled: Those for strangers.
+        confidence: From evidence to probability.
+        settings: How surprise becomes a vote.
+        abstains: Why a detector does not judge a workload's window with so many usable rows; empty where it does.
+    """
+
+    detectors: tuple[str, ...]
+    own: Mapping[str, Juror]
+    pooled: Mapping[str, Juror]
+    confidence: Confidence
+    settings: VoteSettings
+    abstains: Callable[[str, str, int], str]
+
+    def together(self, windows: Sequence[MetricWindow], *, own: bool) -> list[Finding]:
+        """What is found in the newest rows.
+
+        Args:
+            windows: Of one length and without long silences.
+            own: Whether they are of workloads with models of their own; else all are of strangers.
+        """
+        jurors, found = self.own if own else self.pooled, []
+        for start in range(0, len(windows), _BLOCK):
+            found += self._block(windows[start : start + _BLOCK], jurors)
+        return found
+
+    def _block(self, windows: Sequence[MetricWindow], jurors: Mapping[str, Juror]) -> list[Finding]:
+        together, found = Windows.of(windows), [Finding() for _ in windows]
+        usable = np.isfinite(together.values).any(axis=2).sum(axis=0).tolist()
+        surprises = np.full((len(windows), len(self.detectors)), np.nan)
+        for column, detector in enumerate(self.detectors):
+            reasons = [self.abstains(w.workload, detector, rows) for w, rows in zip(windows, usable, strict=True)]
+            able = [i for i, reason in enumerate(reasons) if not reason]
+            for i, reason in enumerate(reasons):
+                if reason:
+                    found[i].abstained[detector] = reason
+            if able:
+                juror = jurors[detector]
+                places = np.array([juror.places.get(windows[i].workload, 0) for i in able], dtype=np.intp)
+                part = together.take(np.array(able, dtype=np.intp))
+                surprises[able, column] = self._ask(juror, part, places, [found[i] for i in able], detector)
+        for finding, confidence in zip(found, self.confidence(evidence(surprises)).tolist(), strict=True):
+            finding.confidence = confidence
+        return found
+
+    def _ask(self, juror: Juror, windows: Windows, places: Places, found: Sequence[Finding], detector: str) -> Floats:
+        """Note what one juror says; its surprise, shape [n]."""
+        verdicts = juror.judge(windows, places, self.settings)
+        for finding, vote, score in zip(found, verdicts.votes.tolist(), verdicts.scores.tolist(), strict=True):
+            finding.votes[detector], finding.scores[detector] = vote, score
+        voters = np.flatnonzero(verdicts.votes)
+        for i, said in zip(voters.tolist(), juror.testify(windows.take(voters), places[voters]), strict=True):
+            found[i].voters.append(said)
+        return verdicts.surprise
