@@ -24,6 +24,7 @@ LIMITS = (
     "Metrics of namespaces, nodes and the cluster are not in it: it never drives an action by them.",
 )
 
+_TOLD = ("selfheal.catalogue", "selfheal.data_digest")  # in their own sections
 _LENGTHS = (12, 8, 5, 3, 1, 0)  # of lists, the longest that fits
 
 
@@ -92,7 +93,7 @@ def _lines(report: Report, context: Context, shown: int) -> Iterator[str]:
     yield f"- {len(report.metrics)} metrics, one sample every {report.step:g} s: {', '.join(report.metrics)}"
     yield f"- Catalogue: `{report.catalogue}`; seed {'-' if report.seed is None else report.seed}"
     yield "\n## Where it comes from"
-    yield from (f"- {name}: `{value}`" for name, value in sorted(context.origin.items()))
+    yield from (f"- {name}: `{value}`" for name, value in sorted(context.origin.items()) if name not in _TOLD)
 
 
 def _compared(report: Report, context: Context) -> Iterator[str]:

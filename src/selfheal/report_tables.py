@@ -54,7 +54,7 @@ def _workloads(report: Report) -> Iterable[Sequence[object]]:
 
 def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     buffer = StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    writer = csv.writer(buffer)
     writer.writerow(columns)
     writer.writerows([["" if cell is None else cell for cell in row] for row in rows])
     return buffer.getvalue()
