@@ -104,7 +104,7 @@ def leaks(world: tuple[Ensemble, dict[str, MetricWindow]], every: int = 5) -> di
 
 
 def wider_teeth(world: tuple[Ensemble, dict[str, MetricWindow]], seed: int = 0, every: int = 5) -> dict[str, Story]:
-    """Case 1, the other side: by workload, hours in which the collector waits longer, asked from the second tooth on."""
+    """Case 1, the other side: by workload, hours in which the collector waits longer, from the second tooth on."""
     ensemble, tests = world
     found = {}
     for name, test in tests.items():
