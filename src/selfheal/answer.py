@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,15 +16,12 @@ from selfheal.window import MetricWindow
 _SILENCE = 3  # newest rows without any sample, after which nobody can tell
 
 
-def answer(
-    window: MetricWindow, found: Finding, detectors: Sequence[str], model: ModelInfo, *, own: bool
-) -> Prediction:
+def answer(window: MetricWindow, found: Finding, model: ModelInfo, *, own: bool) -> Prediction:
     """The answer for one window.
 
     Args:
         window: In the model's order of metrics.
         found: In it.
-        detectors: All of the model.
         model: Which one answers.
         own: Whether the workload has models of its own.
     """
@@ -39,7 +35,7 @@ def answer(
     )
     if not np.isfinite(window.values[-_SILENCE:]).any():
         reason = f"no sample in the newest {min(_SILENCE, len(window))} rows"
-        silent = {name: found.abstained.get(name, reason) for name in detectors}
+        silent = found.abstained | dict.fromkeys(found.votes, reason)
         return said.model_copy(update={"abstained": silent, "message": f"cannot tell: {reason}"})
     verdict = hard_vote(Vote(name, vote, found.scores[name]) for name, vote in found.votes.items())
     more: dict[str, Any] = {"anomaly": verdict.anomaly, "votes": found.votes, "scores": found.scores}
