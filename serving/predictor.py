@@ -1,4 +1,4 @@
-"""The kserve model: V1 and V2 answered by one ``Ensemble.predict``, off the event loop."""
+"""The kserve model: V1 and V2 answered by one ensemble, off the event loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import kserve
 from kserve import InferRequest, InferResponse
 
 from selfheal.errors import BadRequest
-from selfheal.protocol import MODEL_NAME, Instance, Prediction, parse_instances, to_wire
+from selfheal.protocol import MODEL_NAME, Prediction, parse_instances, to_wire
 from serving import metrics, tensors
 from serving.mistakes import Mistake, NotLoaded
 
@@ -85,9 +85,9 @@ class Predictor(kserve.Model):
         ensemble = self.ensemble
         try:
             if isinstance(payload, InferRequest):
-                instances = tensors.to_instances(payload, ensemble.names, ensemble.step)
-                return tensors.to_response(payload, _judge(ensemble, instances), ensemble.info)
-            return to_wire(_judge(ensemble, parse_instances(payload)))
+                windows = tensors.to_windows(payload, ensemble.names, ensemble.step)
+                return tensors.to_response(payload, _counted(ensemble.judge(windows)), ensemble.info)
+            return to_wire(_counted(ensemble.predict(parse_instances(payload))))
         except BadRequest as error:
             raise Mistake(str(error)) from None
 
@@ -120,8 +120,7 @@ class Predictor(kserve.Model):
         return [dict(tensor) for tensor in tensors.OUTPUTS]
 
 
-def _judge(ensemble: Ensemble, instances: list[Instance]) -> list[Prediction]:
-    predictions = ensemble.predict(instances)
+def _counted(predictions: list[Prediction]) -> list[Prediction]:
     metrics.count_verdicts(predictions)
     return predictions
 

@@ -1,4 +1,4 @@
-"""V2 tensors to instances, and predictions to V2 tensors. docs/endpoint.md describes both for people."""
+"""V2 tensors to windows, and predictions to V2 tensors. docs/endpoint.md describes both for people."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from kserve import InferInput, InferOutput, InferRequest, InferResponse
 from pydantic import ValidationError
 
 from selfheal.protocol import Instance, ModelInfo, Prediction
+from selfheal.window import MetricWindow, grid
 from serving.mistakes import Mistake, faults
 
 INPUTS: tuple[dict[str, Any], ...] = (
@@ -41,7 +42,7 @@ _DATATYPES = {str(output["name"]): str(output["datatype"]) for output in OUTPUTS
 Array = npt.NDArray[Any]
 
 
-def to_instances(request: InferRequest, names: Sequence[str], step: float, *, limit: int = 10_000) -> list[Instance]:
+def to_windows(request: InferRequest, names: Sequence[str], step: float, *, limit: int = 10_000) -> list[MetricWindow]:
     """Read the tensors of a request.
 
     Args:
@@ -52,7 +53,7 @@ def to_instances(request: InferRequest, names: Sequence[str], step: float, *, li
         limit: Most windows that one request may hold.
 
     Returns:
-        The instances, in order; NaN is a gap.
+        The windows, in order, with ``now`` laid over their newest samples; NaN is a gap.
 
     Raises:
         Mistake: With the tensor or the parameter that is wrong.
@@ -64,20 +65,19 @@ def to_instances(request: InferRequest, names: Sequence[str], step: float, *, li
     if count > limit:
         raise Mistake(f"windows: {count} in one request, at most {limit}: split the batch")
     workloads = _workloads(tensors["workloads"], count)
-    metrics = _metrics(parameters, names, width)
+    metrics = tuple(_metrics(parameters, names, width))
     shared = {"end": parameters.get("end", datetime.now(UTC)), "step": parameters.get("step", step)}
     now = _floats(tensors["now"], 2) if "now" in tensors else None
     if now is not None and now.shape != (count, width):
         raise Mistake(f"now: shape {list(now.shape)} does not fit windows: expected {[count, width]}")
-    found: list[Instance] = []
-    for index, workload in enumerate(workloads):
-        columns = windows[index].T.astype(np.float64).tolist()
-        overlay = _overlay(metrics, now[index]) if now is not None else {}
-        base = _instance(f"workloads[{index}]", workload, shared)
-        # The values are checked above as arrays; pydantic would look at each float again.
-        window = dict(zip(metrics, columns, strict=True))
-        found.append(base.model_copy(update={"window": window, "now": overlay}))
-    return found
+    values = windows.astype(np.float64)
+    if now is not None:
+        np.copyto(values[:, -1], now, where=~np.isnan(now))
+    judged = [_instance(f"workloads[{index}]", workload, shared) for index, workload in enumerate(workloads)]
+    # Values are checked above as arrays; nobody looks at each float again. One grid serves all.
+    end, seconds = np.datetime64(judged[0].end.replace(tzinfo=None), "s"), judged[0].step
+    times = grid(end, values.shape[1], seconds)
+    return [MetricWindow(one.workload, times, each, metrics, seconds) for one, each in zip(judged, values, strict=True)]
 
 
 def _by_name(request: InferRequest) -> dict[str, InferInput]:
@@ -162,10 +162,6 @@ def _instance(place: str, workload: str, shared: Mapping[str, Any]) -> Instance:
     except ValidationError as error:
         said = faults(error)
         raise Mistake(f"{place}: {said}" if said.startswith("workload:") else f"parameters.{said}") from None
-
-
-def _overlay(metrics: Sequence[str], values: Array) -> dict[str, float | None]:
-    return {name: float(value) for name, value in zip(metrics, values, strict=True) if not np.isnan(value)}
 
 
 def to_response(request: InferRequest, predictions: Sequence[Prediction], info: ModelInfo) -> InferResponse:

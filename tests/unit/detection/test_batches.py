@@ -105,7 +105,7 @@ class Plain:
     seasonal: ClassVar[bool] = False
 
     def __init__(self, seed: int = 0) -> None:
-        self.names = NAMES
+        self.names: tuple[str, ...] = NAMES
         self._level = float(seed)
 
     def fit(self, window: MetricWindow) -> Self:
@@ -225,7 +225,7 @@ def test_calm_rows_are_certain_without_the_past() -> None:
 @given(st.integers(0, 10_000))
 def test_surprise_against_many_references_is_that_against_each(seed: int) -> None:
     draw = np.random.default_rng(seed)
-    scores = [np.round(np.exp(draw.normal(0, draw.uniform(0.1, 2), 60)), int(draw.integers(0, 4))) for _ in range(3)]
+    scores: list[Floats] = [np.exp(draw.normal(0, draw.uniform(0.1, 2), 60)).round(draw.choice(4)) for _ in range(3)]
     references = [Reference.learn(one) for one in scores]
     asked = np.exp(draw.normal(0, 2, (40, 3)))
     asked[:19] = np.exp(np.transpose([one.body for one in references])) - 1e-3  # right on the knots

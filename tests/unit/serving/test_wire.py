@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.mistakes import Mistake
-from serving.tensors import to_instances
+from serving.tensors import to_windows
 from serving.wire import check_content_type, parse_v2
 
 NAMES = ("cpu", "memory")
@@ -43,34 +43,34 @@ def test_a_binary_request_cut_off_or_altered_is_understood_or_a_mistake(data: st
     at = data.draw(st.integers(0, len(body)))
     sent = body[:at] + data.draw(st.binary(max_size=4)) + body[data.draw(st.integers(at, len(body))) :]
     with suppress(Mistake):
-        assert to_instances(parse_v2(sent, length, "m"), NAMES, 60.0)
+        assert to_windows(parse_v2(sent, length, "m"), NAMES, 60.0)
 
 
 def test_windows_arrive_metric_by_metric_with_gaps_as_gaps() -> None:
     values = np.array([[[1.0, 10.0], [np.nan, 20.0]]])
-    (found,) = to_instances(parse_v2(*request(values), "m"), NAMES, 60.0)
-    assert found.window["memory"] == [10.0, 20.0]
-    assert found.window["cpu"][0] == 1.0
-    assert np.isnan(np.array(found.window["cpu"], dtype=float)[1])
-    assert (found.workload, found.step) == ("a/b", 60.0)
+    (found,) = to_windows(parse_v2(*request(values), "m"), NAMES, 60.0)
+    np.testing.assert_array_equal(found.values, values[0])
+    assert (found.workload, found.step, found.names) == ("a/b", 60.0, NAMES)
+    assert [str(moment) for moment in found.times] == ["2026-11-23T19:59:00", "2026-11-23T20:00:00"]
 
 
 @pytest.mark.parametrize("metrics", ["memory,cpu", '["memory", "cpu"]', ["memory", "cpu"]], ids=str)
 def test_the_order_of_the_metrics_is_the_clients(metrics: Any) -> None:
-    (found,) = to_instances(parse_v2(*request(np.array([[[1.0, 10.0]]]), metrics=metrics), "m"), NAMES, 60.0)
-    assert found.window == {"memory": [1.0], "cpu": [10.0]}
+    (found,) = to_windows(parse_v2(*request(np.array([[[1.0, 10.0]]]), metrics=metrics), "m"), NAMES, 60.0)
+    assert found.names == ("memory", "cpu")
+    assert found.values.tolist() == [[1.0, 10.0]]
 
 
 def test_infinity_is_a_mistake_that_names_its_index() -> None:
     values = np.zeros((2, 3, 2))
     values[1, 2, 0] = np.inf
     with pytest.raises(Mistake, match=r"windows\[1, 2, 0\] is infinite"):
-        to_instances(parse_v2(*request(values), "m"), NAMES, 60.0)
+        to_windows(parse_v2(*request(values), "m"), NAMES, 60.0)
 
 
 def test_more_windows_than_allowed_are_a_mistake() -> None:
     with pytest.raises(Mistake, match="3 in one request, at most 2"):
-        to_instances(parse_v2(*request(np.zeros((3, 1, 2))), "m"), NAMES, 60.0, limit=2)
+        to_windows(parse_v2(*request(np.zeros((3, 1, 2))), "m"), NAMES, 60.0, limit=2)
 
 
 @pytest.mark.parametrize("kind", [None, "application/json", "Application/JSON; charset=utf-8", "application/ld+json"])
