@@ -8,7 +8,9 @@ runs nothing that lies beside the model.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,9 +24,12 @@ from selfheal.protocol import MODEL_NAME, Instance, parse_instances
 from selfheal.window import MetricWindow, fill_gaps, grid
 
 __all__ = [
+    "ACCEPTED",
+    "MEMBERS",
     "EnsembleScorer",
     "MembersScorer",
     "Scorer",
+    "Version",
     "example",
     "folder_beside",
     "model_folder",
@@ -33,10 +38,53 @@ __all__ = [
     "table",
 ]
 
+ACCEPTED = "selfheal.accepted"
+"""Tag of the ensemble's version: whether the compare step would promote it."""
+
+MEMBERS = "selfheal.members"
+"""Tag of the ensemble's version: versions of its four members, as JSON."""
+
 _URI = re.compile(r"models:/(?P<name>[\w.-]+)(?:@(?P<alias>[\w-]+)|/(?P<version>\d+))")
 
 _ROWS = 240  # of the example; enough for every detector's warm-up
 _INSIDE = Path("data") / "model"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version of the ensemble, as far as a list shows it.
+
+    Attributes:
+        number: Its version.
+        created: When it was registered.
+        aliases: That point to it.
+        accepted: What the compare step decided; None before it has.
+        origin: Git sha, pipeline run and the like.
+        card: Its model card.
+    """
+
+    number: str
+    created: datetime
+    aliases: tuple[str, ...]
+    accepted: bool | None
+    origin: Mapping[str, str]
+    card: str
+
+    @classmethod
+    def of(
+        cls, number: str, milliseconds: int, tags: Mapping[str, str], aliases: Mapping[str, str], card: str
+    ) -> Version:
+        """From what the registry keeps; ``aliases`` are those of all versions."""
+        told = {"true": True, "false": False}.get(tags.get(ACCEPTED, ""))
+        origin = {name: value for name, value in tags.items() if name not in (ACCEPTED, MEMBERS)}
+        pointing = tuple(sorted(name for name, version in aliases.items() if str(version) == number))
+        return cls(number, datetime.fromtimestamp(milliseconds / 1000, UTC), pointing, told, origin, card)
+
+    @property
+    def verdict(self) -> str:
+        """The sentence of the compare step; empty before it has decided."""
+        found = self.card.removeprefix("## Verdict\n").partition("\n")[0]
+        return "" if self.accepted is None else found
 
 
 class Scorer(Protocol):

@@ -32,7 +32,7 @@ from mlflow.models import Model, infer_signature
 from selfheal import __version__
 from selfheal.ensemble import Ensemble, Members
 from selfheal.errors import BadModel, Conflict, NoData, Unavailable, WrongUse
-from selfheal.mlmodel import example, folder_beside, model_folder, parse_uri, scorer, table
+from selfheal.mlmodel import ACCEPTED, MEMBERS, Version, example, folder_beside, model_folder, parse_uri, scorer, table
 from selfheal.protocol import MODEL_NAME, Instance, ModelInfo
 from selfheal.report import REPORT_FILE, Report
 from selfheal.window import MetricWindow
@@ -45,8 +45,6 @@ __all__ = ["CHALLENGER", "CHAMPION", "EXPERIMENT", "PREVIOUS", "Registry", "memb
 
 EXPERIMENT = "selfheal-training"
 CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
-_MEMBERS = "selfheal.members"  # tag of the ensemble's version: versions of its four members, as JSON
-_ACCEPTED = "selfheal.accepted"
 _FLAVOR = "selfheal"
 _BATCH = 500  # metrics in one call; MLflow takes 1,000
 # What the data needs to be read. Our own name is not among them: on a public index it could be anybody's.
@@ -122,7 +120,7 @@ class Registry:
             for one in members:
                 name = member_name(one.detector)
                 made[name] = self._register_one(name, one, log, known)
-            tied = known | {_MEMBERS: json.dumps(made, sort_keys=True)}
+            tied = known | {MEMBERS: json.dumps(made, sort_keys=True)}
             made[MODEL_NAME] = self._register_one(MODEL_NAME, ensemble, log, tied)
             for name, number in made.items():
                 self._point(name, CHALLENGER, number)
@@ -140,7 +138,7 @@ class Registry:
         """
         with self._asking():
             chosen = self._chosen(version)
-            tied: dict[str, str] = json.loads(chosen.tags.get(_MEMBERS, "{}"))
+            tied: dict[str, str] = json.loads(chosen.tags.get(MEMBERS, "{}"))
             for name, number in {**tied, MODEL_NAME: version}.items():
                 before = self._alias(name, CHAMPION)
                 if before is not None and str(before.version) != number:
@@ -179,11 +177,11 @@ class Registry:
 
         with self._asking():
             chosen = self._chosen(version)
-            origin = {name: value for name, value in chosen.tags.items() if name not in (_MEMBERS, _ACCEPTED)}
+            origin = {name: value for name, value in chosen.tags.items() if name not in (MEMBERS, ACCEPTED)}
             context = replace(self._context(chosen.run_id or "", origin), accepted=accepted, verdict=sentence)
             if champion is not None:
                 context = replace(context, champion=champion, same_data=True)
-            self._client.set_model_version_tag(MODEL_NAME, version, _ACCEPTED, str(accepted).lower())
+            self._client.set_model_version_tag(MODEL_NAME, version, ACCEPTED, str(accepted).lower())
             if (report := self._report(chosen)) is None:
                 self._client.update_model_version(MODEL_NAME, version, f"## Verdict\n{sentence}")
                 return
@@ -195,9 +193,17 @@ class Registry:
         """The model in service and its version; None when nothing was promoted yet."""
         with self._asking():
             found = self._alias(MODEL_NAME, CHAMPION)
-        return (
-            None if found is None else (self.load_ensemble(f"models:/{MODEL_NAME}/{found.version}"), str(found.version))
-        )
+        if found is None:
+            return None
+        return self.load_ensemble(f"models:/{MODEL_NAME}/{found.version}"), str(found.version)
+
+    def versions(self) -> list[Version]:
+        """All of the ensemble, the newest first; none where nothing was registered yet."""
+        with self._asking():
+            found = self._client.search_model_versions(f"name='{MODEL_NAME}'")
+            aliases = self._client.get_registered_model(MODEL_NAME).aliases if found else {}
+        told = [Version.of(str(v.version), v.creation_timestamp, v.tags, aliases, v.description or "") for v in found]
+        return sorted(told, key=lambda one: int(one.number), reverse=True)
 
     def report(self, version: str) -> Report | None:
         """What a version of the ensemble was measured to do; None when its run holds no report.
@@ -236,8 +242,10 @@ class Registry:
         with self._asking(), tempfile.TemporaryDirectory() as folder:
             found = self._found(uri)
             place = self._client.get_model_version_download_uri(found.name, str(found.version))
-            path = self._download(place, Path(folder))
-            ensemble = Ensemble.load(model_folder(path))
+            path = mlflow.artifacts.download_artifacts(
+                artifact_uri=place, dst_path=folder, tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri
+            )
+            ensemble = Ensemble.load(model_folder(Path(path)))
         info = ModelInfo(name=found.name, version=str(found.version), run_id=found.run_id or "")
         return ensemble.with_info(info)
 
@@ -370,13 +378,6 @@ class Registry:
             return Report.model_validate_json(text)
         except ValueError as error:
             raise BadModel(f"{REPORT_FILE} of {MODEL_NAME} version {version.version} cannot be read: {error}") from None
-
-    def _download(self, place: str, folder: Path) -> Path:
-        uri = self.tracking_uri
-        found = mlflow.artifacts.download_artifacts(
-            artifact_uri=place, dst_path=str(folder), tracking_uri=uri, registry_uri=uri
-        )
-        return Path(found)
 
 
 def _write(described: Model, model: Ensemble | Members, data: Path, sample: Instance, target: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from selfheal.cli import collecting, looking, namespaces, running
+from selfheal.cli import collecting, looking, models, namespaces, running
 from selfheal.cli.output import Json, emit
 
 app = typer.Typer(
@@ -20,6 +20,10 @@ metrics = typer.Typer(
     help="What Prometheus has of the catalogue's 23 metrics.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(metrics, name="metrics")
+registered = typer.Typer(
+    help="The registered models, and which is in service.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(registered, name="models")
 
 PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -38,6 +42,16 @@ EXAMPLES = {
         "selfheal train --prometheus http://localhost:9090 --namespaces shop --hours 48 \\",
         "  --tracking-uri sqlite:////data/mlflow.db",
     ),
+    "list": (
+        "selfheal models list --tracking-uri sqlite:////data/mlflow.db",
+        "SELFHEAL_TRACKING_URI=https://mlflow.example.com selfheal models list --json",
+    ),
+    "show": ("selfheal models show 7 --tracking-uri sqlite:////data/mlflow.db",),
+    "promote": (
+        "selfheal models promote 7 --tracking-uri sqlite:////data/mlflow.db",
+        "selfheal models promote 7 --anyway --tracking-uri https://mlflow.example.com",
+    ),
+    "rollback": ("selfheal models rollback --tracking-uri sqlite:////data/mlflow.db",),
     "serve": (
         "selfheal serve --model-uri models:/selfheal-ensemble@champion --tracking-uri sqlite:////data/mlflow.db",
         "selfheal serve --model-dir ./model --port 8080",
@@ -72,6 +86,10 @@ def _examples(command: str) -> str:
 
 metrics.command("probe", epilog=_examples("probe"))(collecting.probe)
 app.command("collect", epilog=_examples("collect"))(collecting.collect)
+registered.command("list", epilog=_examples("list"))(models.listed)
+registered.command("show", epilog=_examples("show"))(models.show)
+registered.command("promote", epilog=_examples("promote"))(models.promote)
+registered.command("rollback", epilog=_examples("rollback"))(models.rollback)
 for name, run in (("train", running.train), ("serve", running.serve), ("backtest", running.backtest)):
     app.command(name, epilog=_examples(name), context_settings=PASS_THROUGH)(run)
 app.command("enable", epilog=_examples("enable"))(namespaces.enable)
