@@ -12,7 +12,7 @@ import pytest
 from selfheal.detectors import DETECTORS
 from selfheal.detectors.arima import ArimaDetector
 from selfheal.errors import Unavailable
-from selfheal.fitting import Lack, cores, fit_each
+from selfheal.fitting import MOST_WORKERS, Lack, cores, fit_each
 from selfheal.members import Members
 from selfheal.prophet_season import most_probable, seasons
 from selfheal.window import Floats, MetricWindow, Times, grid
@@ -134,5 +134,9 @@ def test_a_killed_worker_says_what_to_do() -> None:
         list(fit_each(Killed, [daily(NAMES, 1), daily(NAMES, 1)], workers=2))
 
 
-def test_there_is_always_a_core_to_work_on() -> None:
-    assert 1 <= cores() <= (os.cpu_count() or 1)
+@pytest.mark.parametrize(("cpus", "workers"), [(1, 1), (2, 2), (64, MOST_WORKERS)])
+def test_there_are_as_many_workers_as_cores_until_memory_is_short(
+    cpus: int, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(cpus)), raising=False)
+    assert cores() == workers
