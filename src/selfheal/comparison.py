@@ -28,6 +28,14 @@ class Margins:
     least_recall: float = 0.4
     most_ece: float = 0.25
 
+    def in_words(self) -> str:
+        """For a card."""
+        return (
+            f"Refused when it adds over {self.false_rise:g} false episodes a day and workload, or loses over "
+            f"{self.recall_fall:.0%} of the faults; and with or without a champion beyond {self.most_false:g} a day, "
+            f"below {self.least_recall:.0%} of the faults, or beyond a calibration error of {self.most_ece:g}."
+        )
+
 
 MARGINS = Margins()
 

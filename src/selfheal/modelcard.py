@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from selfheal.comparison import changes, contents, in_words
+from selfheal.comparison import MARGINS, changes, contents, in_words
 from selfheal.report import Data, Interval, Matrix, Report, SetRow, WorkloadRow
 
 __all__ = ["LIMITS", "MOST", "Context", "limits", "model_card", "worst_first"]
@@ -106,6 +106,7 @@ def _compared(report: Report, context: Context) -> Iterator[str]:
     yield from (f"| {' | '.join([one.label, *one.cells()])} |" for one in found)
     if different := contents(report, context.champion):
         yield f"\nAlso: {'; '.join(different)}."
+    yield f"\n{MARGINS.in_words()}"
 
 
 def _rates(report: Report) -> Iterator[str]:

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from selfheal.comparison import changes, contents, in_words
+from selfheal.comparison import MARGINS, changes, contents, in_words
 from selfheal.modelcard import LIMITS, Context, limits, worst_first
 from selfheal.report import Curve, Interval, Report
 
@@ -90,6 +90,7 @@ def html(report: Report, context: Context | None = None) -> str:
         changes=found,
         sentence=in_words(found),
         contents=contents(report, beside.champion),
+        margins=MARGINS.in_words(),
         limits=[*limits(report), *LIMITS],
         workloads=worst_first(report.workloads),
         plots=plots,

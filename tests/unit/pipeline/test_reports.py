@@ -212,7 +212,7 @@ def test_the_page_shows_everything_that_a_reviewer_asks_for() -> None:
     for expected in (
         "Refused: x.", "version 6", "0.50 1.50 -1.00 better", "1 to 3", "faults 1", "75 %", "-0.30",
         "prophet abstains (needs 2 days of history, has 6 h): shop/Deployment/cart", "sha256:2", "sha256:1", "abc123",
-        "numpy 2.1", "seed 7", "2026-11-23 00:00 to 2026-11-24 00:00 UTC",
+        "numpy 2.1", "seed 7", "adds over 0.25 false episodes a day", "2026-11-23 00:00 to 2026-11-24 00:00 UTC",
     ):  # fmt: skip
         assert expected in text
 
