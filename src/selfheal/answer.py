@@ -42,5 +42,5 @@ def answer(window: MetricWindow, found: Finding, model: ModelInfo, *, own: bool)
     if verdict.anomaly is None:
         why = "; ".join(f"{name} {reason}" for name, reason in found.abstained.items())
         return said.model_copy(update=more | {"message": f"cannot tell, fewer than two detectors could vote: {why}"})
-    more |= {"confidence": found.confidence, "forecast": exhaustion(window)}
+    more |= {"confidence": found.confidence, "forecast": exhaustion(window) if found.growing else None}
     return said.model_copy(update=more | explain(window, found.voters, anomaly=verdict.anomaly))

@@ -6,8 +6,8 @@ import numpy as np
 
 from selfheal.anomaly_type import RESTARTS, column
 from selfheal.protocol import Forecast
-from selfheal.trend import Trend, growth
-from selfheal.window import DAY, MetricWindow
+from selfheal.trend import Flags, Trend, flat, growth
+from selfheal.window import DAY, MetricWindow, Windows
 
 _USAGE, _RATIO, _VOLUME = "pod_memory_usage", "memory_limit_ratio", "persistent_volume_usage"
 _HORIZON = 7 * DAY  # farther ahead a straight line means nothing
@@ -23,6 +23,14 @@ def exhaustion(window: MetricWindow) -> Forecast | None:
     """
     found = [_memory(window), _volume(window)]
     return min((one for one in found if one is not None), key=lambda one: one.exhausted_in, default=None)
+
+
+def may_exhaust(windows: Windows) -> Flags:
+    """Which windows are worth a look by :func:`exhaustion`: in the others nothing grows, shape [n]."""
+    columns = [windows.names.index(name) for name in (_USAGE, _VOLUME) if name in windows.names]
+    flats = [flat(windows.values[:, :, column], least=_LEAST_RISE) for column in columns]
+    found: Flags = ~np.logical_and.reduce([np.ones(windows.values.shape[1], dtype=bool), *flats])
+    return found
 
 
 def _memory(window: MetricWindow) -> Forecast | None:

@@ -15,6 +15,7 @@ import numpy as np
 from selfheal.calibration import Confidence, Reference, References, VoteSettings, evidence, newest_votes, raise_votes
 from selfheal.detectors.base import YARD, Batched, Detector, Flags, Witness
 from selfheal.detectors.stack import Loop, stacked
+from selfheal.forecast import may_exhaust
 from selfheal.members import Pooled, Yardstick
 from selfheal.window import Floats, MetricWindow, Places, Windows
 
@@ -152,6 +153,7 @@ class Finding:
         abstained: Why, by detector.
         confidence: Calibrated probability that the row is anomalous.
         voters: Those who voted for an anomaly, or what they said.
+        growing: Whether some metric may be on its way to a limit.
     """
 
     votes: dict[str, bool] = field(default_factory=dict)
@@ -159,6 +161,7 @@ class Finding:
     abstained: dict[str, str] = field(default_factory=dict)
     confidence: float = 0.0
     voters: list[Witness] = field(default_factory=list)
+    growing: bool = True
 
 
 @dataclass(frozen=True)
@@ -208,8 +211,9 @@ class Jury:
                 places = np.array([juror.places.get(windows[i].workload, 0) for i in able], dtype=np.intp)
                 part = together.take(np.array(able, dtype=np.intp))
                 surprises[able, column] = self._ask(juror, part, places, [found[i] for i in able], detector)
-        for finding, confidence in zip(found, self.confidence(evidence(surprises)).tolist(), strict=True):
-            finding.confidence = confidence
+        said = zip(self.confidence(evidence(surprises)).tolist(), may_exhaust(together).tolist(), strict=True)
+        for finding, (confidence, growing) in zip(found, said, strict=True):
+            finding.confidence, finding.growing = confidence, growing
         return found
 
     def _ask(self, juror: Juror, windows: Windows, places: Places, found: Sequence[Finding], detector: str) -> Floats:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from selfheal.window import Floats
 
+Flags = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.intp]
 
 LEAST = 10
@@ -77,6 +78,28 @@ def growth(values: Floats, restarts: Floats | None = None, *, least: float = LEA
     return _of_teeth(rows, known, teeth - first, least) if teeth.size else _of_line(rows, known, least)
 
 
+def flat(values: Floats, *, least: float = LEAST_RISE) -> Flags:
+    """Where :func:`growth` would surely find none, told for many metrics at once, shape [n].
+
+    Args:
+        values: Shape [t, n], NaN for a gap; of what has gaps or falls sharply nothing is told.
+        least: As for ``growth``.
+    """
+    rows, count = values.shape
+    size, whole, fewest = _blocks(rows)
+    if rows < LEAST or whole // size < fewest:
+        return np.full(count, rows < LEAST)
+    whole_columns = np.isfinite(values).all(axis=0)
+    values = np.where(whole_columns, values, 0.0)
+    low = values[-1] <= values.min(axis=0) + least * np.abs(values[-1])
+    steps = np.diff(values, axis=0)
+    noise = np.partition(np.abs(steps), len(steps) // 2, axis=0)[len(steps) // 2]
+    falls = (steps < -np.maximum(_TOOTH * np.abs(values[:-1]), _NOISES * noise)).any(axis=0)
+    _, clear = _hinged(np.median(values[-whole:].reshape(-1, size, count), axis=1).T, fewest)
+    found: Flags = whole_columns & (low | ~(falls | clear))
+    return found
+
+
 def _teeth(known: Floats, restarts: Floats | None) -> tuple[int, Rows]:
     """Where the life of the newest process begins, and the first rows of its saw-tooth's teeth."""
     steps = known[1:] - known[:-1]
@@ -136,13 +159,18 @@ def _foot(tooth: Floats) -> float:
     return float(half.sum()) / len(half) - slope * (len(half) - 1) / 2
 
 
+def _blocks(rows: int) -> tuple[int, int, int]:
+    """Rows of a block, rows of all blocks, and the fewest blocks that can show growth."""
+    size = max(1, rows // _MOST_BLOCKS)
+    return size, rows // size * size, max(-(-LEAST // size), 5)
+
+
 def _of_line(rows: Rows, known: Floats, least: float) -> Trend | None:
     """A level that begins to grow somewhere in the window, or grew all along."""
-    size = max(1, len(known) // _MOST_BLOCKS)
-    whole = len(known) // size * size
+    size, whole, fewest = _blocks(len(known))
     blocks = np.median(known[-whole:].reshape(-1, size), axis=1)
     moments = rows[-whole:].reshape(-1, size).mean(axis=1)
-    begin = _knee(blocks, max(-(-LEAST // size), 5))
+    begin = _knee(blocks, fewest)
     if begin is None:
         return None
     y, x = blocks[begin:], moments[begin:]
@@ -174,21 +202,28 @@ def _knee(blocks: Floats, least: int) -> int | None:
     """The block where growth begins; None where a step tells the story better, or nothing grows."""
     if len(blocks) < least:
         return None
-    centred = blocks - blocks.mean()
-    ramps, squares = _hinges(len(blocks), least)
-    along = ramps @ centred
+    explained, clear = _hinged(blocks, least)
+    return int(np.argmax(explained)) if clear else None
+
+
+def _hinged(blocks: Floats, least: int) -> tuple[Floats, Flags]:
+    """How much growth from each block on explains, shape [.., k], and whether the best place is clear, shape [..]."""
+    centred = blocks - blocks.mean(axis=-1, keepdims=True)
+    ramps, squares = _hinges(blocks.shape[-1], least)
+    along = centred @ ramps.T
     explained = np.where(along > 0, along**2 / squares, 0.0)
-    best = int(np.argmax(explained))
-    if explained[best] < _LEAST_CLEAR * float(centred @ centred) or explained[best] <= _stepped(centred):
-        return None
-    return best
+    best = explained.max(axis=-1)
+    clear: Flags = (best >= _LEAST_CLEAR * (centred**2).sum(axis=-1)) & (best > _stepped(centred))
+    return explained, clear
 
 
-def _stepped(centred: Floats) -> float:
-    """How much of a centred series the best single step explains, as a sum of squares."""
-    count = np.arange(1, len(centred))
-    sums = np.cumsum(centred)[:-1]
-    return float((sums**2 * len(centred) / (count * (len(centred) - count))).max())
+def _stepped(centred: Floats) -> Floats:
+    """How much of a centred series the best single step explains, as a sum of squares, shape [..] of [.., t]."""
+    size = centred.shape[-1]
+    count = np.arange(1, size)
+    sums = np.cumsum(centred, axis=-1)[..., :-1]
+    found: Floats = (sums**2 * size / (count * (size - count))).max(axis=-1)
+    return found
 
 
 def _robust(x: Floats, y: Floats) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from selfheal.detectors import DETECTORS, Detector
 from selfheal.detectors.base import Batched, Flags
 from selfheal.detectors.stack import Loop, stacked
 from selfheal.ensemble import Ensemble
+from selfheal.trend import flat, growth
 from selfheal.window import Floats, MetricWindow, Windows
 from tests.unit.detection.series import SHOP, daily, shop
 
@@ -232,3 +233,22 @@ def test_surprise_against_many_references_is_that_against_each(seed: int) -> Non
     found = References.of(references).surprise(asked)
     for column, one in enumerate(references):
         np.testing.assert_allclose(found[:, column], one.surprise(asked[:, column]), atol=1e-9)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([5, 12, 60, 130, 240]), st.sampled_from([0.003, 0.02]))
+@OFTEN
+def test_what_is_told_to_be_flat_at_a_glance_does_not_grow(seed: int, rows: int, least: float) -> None:
+    draw = np.random.default_rng(seed)
+    level = 100 + draw.normal(0, draw.choice([0.0, 0.3, 3.0]), (rows, 20))
+    begin, slope = draw.integers(0, rows, 20), draw.choice([-1.0, 0.0, 0.2, 1.0, 5.0], 20)
+    values = level + slope * np.maximum(np.arange(rows)[:, None] - begin, 0)
+    values[int(draw.integers(rows)) :, ::4] *= draw.choice([0.3, 0.9, 1.2])
+    values[draw.random(rows) < 0.1, 1::6] = np.nan
+    for column in np.flatnonzero(flat(values, least=least)):
+        assert growth(values[:, column], least=least) is None
+
+
+def test_noise_is_flat_and_a_ramp_is_not() -> None:
+    noise = 100 + np.random.default_rng(0).normal(0, 1, (60, 40))
+    assert flat(noise).mean() > 0.8
+    assert not flat(noise + 2.0 * np.arange(60)[:, None]).any()
