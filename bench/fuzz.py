@@ -41,6 +41,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _SERVER = "endpoint"
 _SWAP = 1.0  # seconds between two models
+_LOOKS = 6  # at the memory
 _FEW = 5  # failures shown
 _LOST, _LATE, _GONE = "dropped", "too late", "left in the middle"
 
@@ -91,6 +92,7 @@ class Gun:
     def __init__(self, port: int, patience: float) -> None:
         self._port, self._patience = port, patience
         self._local = threading.local()
+        self._all: list[http.client.HTTPConnection] = []
 
     def fire(self, shot: Shot) -> tuple[str, str]:
         """Status (or what happened instead of one) and the answer's text."""
@@ -133,11 +135,17 @@ class Gun:
         if found is None:
             found = http.client.HTTPConnection("127.0.0.1", self._port, timeout=self._patience)
             self._local.connection = found
+            self._all.append(found)
         return found
 
     def _close(self) -> None:
         self._connection().close()
         self._local.connection = None
+
+    def close(self) -> None:
+        """End the connections of all threads."""
+        for connection in self._all:
+            connection.close()
 
 
 def _models(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -270,20 +278,29 @@ def _campaign(place: Path, numbers: range, seed: int, clients: int, patience: fl
         _point(link, sound[0])
         processes.wait(_SERVER, site.ready)
         site.run(warm, loaded=True, told=_teller("warm-up", len(warm)))
-        before, rest = site.resident(), range(warm.stop, numbers.stop)
+        course, rest = [site.resident()], range(warm.stop, numbers.stop)
         with _swapping(link, sound, damaged if swap else sound) as swaps:
-            site.run(rest, loaded=True, told=_teller("model changing", len(rest)))
-        after, alive = site.resident(), site.ready()
+            for part in _parts(rest):
+                site.run(part, loaded=True, told=_teller("model changing", len(part)))
+                course.append(site.resident())
+        alive = site.ready()
     finally:
+        site.gun.close()
         processes.stop(_SERVER)
     log = (processes.state.logs / f"{_SERVER}.log").read_text(errors="replace")
-    return _told(site.tally, before, after, swaps, log, alive=alive)
+    return _told(site.tally, course, swaps, log, alive=alive)
 
 
 def _cuts(numbers: range) -> tuple[range, range]:
     """The part without a model, and the part that warms the server up before its memory is measured."""
     first = numbers.start + len(numbers) // 20
     return range(numbers.start, first), range(first, first + len(numbers) // 5)
+
+
+def _parts(numbers: range) -> list[range]:
+    """Between which memory is looked at: a leak goes on to the end, what a heap needs does not."""
+    size = max(1, -(-len(numbers) // _LOOKS))
+    return [numbers[start : start + size] for start in range(0, len(numbers), size)]
 
 
 def _teller(what: str, of: int) -> Callable[[int], None]:
@@ -294,7 +311,7 @@ def _teller(what: str, of: int) -> Callable[[int], None]:
     return tell
 
 
-def _told(tally: Tally, before: float, after: float, swaps: Counter[str], log: str, *, alive: bool) -> dict[str, Any]:
+def _told(tally: Tally, course: list[float], swaps: Counter[str], log: str, *, alive: bool) -> dict[str, Any]:
     by_status: Counter[str] = Counter()
     by_kind: dict[str, dict[str, int]] = {}
     for (kind, status), count in sorted(tally.counts.items()):
@@ -307,7 +324,7 @@ def _told(tally: Tally, before: float, after: float, swaps: Counter[str], log: s
         "failures": [vars(one) for one in tally.failures[:_FEW]],
         "failed": len(tally.failures),
         "slowest_seconds": round(tally.slowest, 2),
-        "memory_mib": {"warm": round(before), "end": round(after), "growth": round(after / before - 1, 3)},
+        "memory_mib": {"course": [round(one) for one in course], "growth": round(course[-1] / course[0] - 1, 3)},
         "model_changes": dict(swaps),
         "tracebacks": log.count("Traceback (most recent call last)"),
         "ready_at_the_end": alive,
@@ -335,7 +352,7 @@ def _show(result: dict[str, Any]) -> None:
     console.print(table)
     memory = result["memory_mib"]
     growth, changes = f"{memory['growth']:+.1%}", result["model_changes"]
-    console.print(f"memory {memory['warm']} MiB warm, {memory['end']} at the end ({growth})")
+    console.print(f"memory {', '.join(map(str, memory['course']))} MiB from warm to the end ({growth})")
     console.print(f"slowest answer {result['slowest_seconds']} s")
     console.print(
         f"models changed {sum(changes.values())} times, {changes.get('damaged', 0)} of them for a damaged one"
