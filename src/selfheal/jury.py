@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from selfheal.calibration import Confidence, Reference, References, VoteSettings, evidence, newest_votes, raise_votes
-from selfheal.detectors.base import YARD, Batched, Detector, Flags, Witness
+from selfheal.detectors.base import Batched, Detector, Flags, Sight, Testimony, Witness
 from selfheal.detectors.stack import Loop, stacked
 from selfheal.forecast import may_exhaust
 from selfheal.members import Pooled, Yardstick
@@ -23,41 +23,20 @@ _BLOCK = 128  # workloads judged together: what they need fits into a processor'
 _MORE = 4  # times as many rows are looked at where a few do not tell
 
 
-@dataclass(frozen=True)
-class Testimony:
-    """What a detector says of one window, said beforehand; to be asked like the detector itself.
-
-    Attributes:
-        seen: Its deviations, shape [t, m].
-        usual: What it expected, shape [t, m].
-        counters: Which metrics are counters, shape [m].
-    """
-
-    seen: Floats
-    usual: Floats
-    counters: Flags
-
-    def deviations(self, _window: MetricWindow, /) -> Floats:
-        """As :meth:`selfheal.detectors.base.Detector.deviations`."""
-        return self.seen
-
-    def expected(self, _window: MetricWindow, /) -> Floats:
-        """As :meth:`selfheal.detectors.base.Detector.expected`."""
-        return self.usual
-
-
 class Verdicts(NamedTuple):
-    """Of one detector on the newest row of n windows, all of shape [n].
+    """Of one detector on the newest row of n windows, arrays of shape [n].
 
     Attributes:
         votes: Whether it votes for an anomaly.
         scores: One minus the p-value against the standing reference.
         surprise: -log10 of the p-value against the moving one.
+        sight: What it saw.
     """
 
     votes: Flags
     scores: Floats
     surprise: Floats
+    sight: Sight
 
 
 @dataclass(frozen=True)
@@ -66,12 +45,14 @@ class Juror:
 
     Attributes:
         models: All of them in one.
+        warmup: First rows of a window with a neutral score.
         references: In the same order.
         places: Where a workload's stand; the pooled model's are the first for every workload.
         yardstick: Measures windows for the pooled model.
     """
 
     models: Batched | Loop
+    warmup: int
     references: References
     places: Mapping[str, int]
     yardstick: Yardstick | None = None
@@ -79,18 +60,15 @@ class Juror:
     @classmethod
     def own(cls, models: Mapping[str, Detector], references: Mapping[str, Reference]) -> Juror:
         """Workloads with models of their own; at least one."""
-        order = {workload: place for place, workload in enumerate(models)}
-        return cls(stacked(list(models.values())), References.of([references[name] for name in models]), order)
+        every = list(models.values())
+        places = {workload: place for place, workload in enumerate(models)}
+        known = References.of([references[workload] for workload in models])
+        return cls(stacked(every), every[0].warmup, known, places)
 
     @classmethod
     def pooled(cls, model: Pooled, reference: Reference) -> Juror:
         """Strangers."""
-        return cls(stacked([model.detector]), References.of([reference]), {}, model.yardstick)
-
-    @property
-    def warmup(self) -> int:
-        """First rows of a window with a neutral score."""
-        return self.models.warmup + (YARD if self.yardstick else 0)
+        return cls(stacked([model.detector]), model.warmup, References.of([reference]), {}, model.yardstick)
 
     def judge(self, windows: Windows, places: Places, settings: VoteSettings) -> Verdicts:
         """Judge the newest row.
@@ -100,47 +78,31 @@ class Juror:
             places: Where the models of their workloads stand, shape [n].
             settings: How surprise becomes a vote.
         """
-        windows = self.yardstick.measure(windows) if self.yardstick else windows
-        rows, count = len(windows), len(places)
-        newest = min(rows, settings.among) if rows <= settings.stuck / windows.step else rows
-        found = Verdicts(np.zeros(count, dtype=bool), np.zeros(count), np.zeros(count))
-        open_ = np.arange(count)
-        while open_.size:
-            fixed, moving = self._surprises(windows.take(open_), places[open_], newest, settings)
-            found.scores[open_], found.surprise[open_] = 1.0 - 10.0 ** -fixed[-1], moving[-1]
-            if len(moving) == rows:
-                found.votes[open_] = raise_votes(moving, settings)[-1]
-                break
+        sight = self.models.look(self.yardstick.measure(windows) if self.yardstick else windows, places)
+        rows, count, stands = len(windows), len(places), len(windows) <= settings.stuck / windows.step
+        newest, asked = min(rows, settings.among) if stands else rows, np.arange(count)
+        found = Verdicts(np.zeros(count, dtype=bool), np.zeros(count), np.zeros(count), sight)
+        while asked.size:
+            raw, references = sight.score(newest, asked), self.references.take(places[asked])
+            known = (np.arange(rows - newest, rows) >= self.warmup)[:, None]
+            fixed = moving = references.surprise(raw) * known
+            if not stands:
+                moving = references.surprise(raw, references.shift(raw, settings, windows.step)) * known
+            found.scores[asked], found.surprise[asked] = 1.0 - 10.0 ** -fixed[-1], moving[-1]
             votes, sure = newest_votes(moving, settings)
-            found.votes[open_[sure]] = votes[sure]
-            open_, newest = open_[~sure], min(rows, newest * _MORE)
+            if newest == rows:
+                votes, sure = raise_votes(moving, settings)[-1], np.ones(len(asked), dtype=bool)
+            found.votes[asked[sure]] = votes[sure]
+            asked, newest = asked[~sure], min(rows, newest * _MORE)
         return found
 
-    def testify(self, windows: Windows, places: Places) -> list[Testimony]:
-        """What is said of each window, so that it can be explained."""
-        if not places.size:
-            return []
-        models = self.models.take(places)
-        counters = models.counters
+    def testify(self, sight: Sight, windows: Windows, place: int) -> Testimony:
+        """What is said of one of the windows judged, so that it can be explained."""
+        said = sight.testify(place)
         if self.yardstick is None:
-            seen, usual = models.deviations(windows), models.expected(windows)
-        else:
-            measured, (centre, spread) = self.yardstick.measure(windows), self.yardstick.scale(windows)
-            seen, usual = models.deviations(measured), models.expected(measured) * spread + centre
-            counters = np.repeat(self.yardstick.counter[None], len(places), axis=0)
-        return [Testimony(seen[:, i], usual[:, i], counters[i]) for i in range(len(places))]
-
-    def _surprises(
-        self, windows: Windows, places: Places, newest: int, settings: VoteSettings
-    ) -> tuple[Floats, Floats]:
-        """-log10 p of at least the newest rows, shape [k, n], against the standing and the moving reference."""
-        raw = self.models.take(places).score(windows, newest)
-        references = self.references.take(places)
-        known = (np.arange(len(windows) - len(raw), len(windows)) >= self.warmup)[:, None]
-        fixed = references.surprise(raw) * known
-        if len(windows) <= settings.stuck / windows.step:
-            return fixed, fixed
-        return fixed, references.surprise(raw, references.shift(raw, settings, windows.step)) * known
+            return said
+        centre, spread = self.yardstick.scale(windows.take(np.array([place])))
+        return Testimony(said.seen, said.usual * spread[0] + centre[0], self.yardstick.counter)
 
 
 @dataclass
@@ -221,7 +183,6 @@ class Jury:
         verdicts = juror.judge(windows, places, self.settings)
         for finding, vote, score in zip(found, verdicts.votes.tolist(), verdicts.scores.tolist(), strict=True):
             finding.votes[detector], finding.scores[detector] = vote, score
-        voters = np.flatnonzero(verdicts.votes)
-        for i, said in zip(voters.tolist(), juror.testify(windows.take(voters), places[voters]), strict=True):
-            found[i].voters.append(said)
+        for i in np.flatnonzero(verdicts.votes).tolist():
+            found[i].voters.append(juror.testify(verdicts.sight, windows, i))
         return verdicts.surprise

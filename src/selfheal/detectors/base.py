@@ -118,6 +118,41 @@ class Witness(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Testimony:
+    """What a detector says of one window, said beforehand; to be asked like the detector itself.
+
+    Attributes:
+        seen: Its deviations, shape [t, m].
+        usual: What it expected, shape [t, m].
+        counters: Which metrics are counters, shape [m].
+    """
+
+    seen: Floats
+    usual: Floats
+    counters: Flags
+
+    def deviations(self, _window: MetricWindow, /) -> Floats:
+        """As :meth:`Detector.deviations`."""
+        return self.seen
+
+    def expected(self, _window: MetricWindow, /) -> Floats:
+        """As :meth:`Detector.expected`."""
+        return self.usual
+
+
+class Sight(Protocol):
+    """What stacked models make of windows: worked out once, told as far as it is asked for."""
+
+    def score(self, newest: int, which: Places) -> Floats:
+        """Scores of the newest rows of some of the windows, shape [newest, len(which)]."""
+        ...
+
+    def testify(self, place: int) -> Testimony:
+        """Of one of the windows."""
+        ...
+
+
 @runtime_checkable
 class Batched(Protocol):
     """What a detector may have beside the contract: many models of its kind in one, for requests of many workloads.
@@ -125,37 +160,13 @@ class Batched(Protocol):
     A detector without it is scored window by window (:class:`selfheal.detectors.stack.Loop`).
     """
 
-    warmup: ClassVar[int]
-
     @classmethod
     def stack(cls, models: Sequence[Self]) -> Self:
         """One detector out of n fitted for the same metrics; they go on as views of its numbers."""
         ...
 
-    def take(self, which: Places) -> Self:
-        """The models at some places, for windows in that order."""
-        ...
-
-    def score(self, window: Windows, newest: int = 0) -> Floats:
-        """As the detector's own, shape [t, n].
-
-        Args:
-            window: Of the workloads whose models these are.
-            newest: How many of the newest rows are wanted, 0 for all. Where it is cheaper, older ones may be left out.
-        """
-        ...
-
-    def deviations(self, window: Windows) -> Floats:
-        """As the detector's own, shape [t, n, m]."""
-        ...
-
-    def expected(self, window: Windows) -> Floats:
-        """As the detector's own, shape [t, n, m]."""
-        ...
-
-    @property
-    def counters(self) -> Flags:
-        """As the detector's own, shape [n, m]."""
+    def look(self, windows: Windows, places: Places) -> Sight:
+        """Look at windows with the models at some places, one for each."""
         ...
 
 
@@ -237,6 +248,10 @@ class Scaling:
         found -= self.centre
         found /= self.spread
         return found
+
+    def of(self, place: int) -> Scaling:
+        """One of n stacked."""
+        return Scaling(self.counter[place], self.centre[place], self.spread[place], self.alive[place])
 
     def arrays(self) -> dict[str, Floats]:
         """For storage."""

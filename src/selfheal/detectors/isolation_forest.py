@@ -14,6 +14,8 @@ import numpy as np
 from selfheal.detectors.base import (
     Flags,
     Scaling,
+    Sight,
+    Testimony,
     check_names,
     load_arrays,
     pick,
@@ -23,7 +25,7 @@ from selfheal.detectors.base import (
     smooth,
     soften,
 )
-from selfheal.detectors.stack import stacked_arrays, taken
+from selfheal.detectors.stack import Seen, stacked_arrays, taken
 from selfheal.window import Floats, MetricWindow, Places, Windows
 
 _TREES = 48
@@ -80,26 +82,36 @@ class IsolationForestDetector:
         found._arrays["root"] = found._arrays["root"] + starts[:-1, None]
         return found
 
-    def take(self, which: Places) -> Self:
+    def look(self, windows: Windows, places: Places) -> Sight:
         """See :class:`selfheal.detectors.base.Batched`."""
-        found = type(self)(self.seed)
-        found.names = self.names
-        found._arrays = {key: array if key == "nodes" else taken(array, which) for key, array in self._arrays.items()}
-        return found
+        arrays = {key: taken(array, places) for key, array in self._arrays.items() if key != "nodes"}
+        scaling, nodes, root, usual = scaling_of(arrays), self._arrays["nodes"], arrays["root"], arrays["usual"][:, 0]
+        scaled = scaling.apply(windows)
 
-    def score(self, window: MetricWindow | Windows, newest: int = 0) -> Floats:
+        def score(newest: int, which: Places) -> Floats:
+            features = _features(scaled[:, which], scaling.alive[which], newest)
+            found: Floats = np.exp2(-_depth(features, nodes, root[which]) / usual[which])
+            return found
+
+        def testify(place: int) -> Testimony:
+            one, seen = scaling.of(place), scaled[:, place]
+            return Testimony(seen, np.repeat(one.centre[None], len(seen), axis=0), one.counter.astype(bool))
+
+        return Seen(score, testify)
+
+    def score(self, window: MetricWindow) -> Floats:
         """See :class:`selfheal.detectors.base.Detector`."""
-        scaling, (nodes, root, usual) = scaling_of(self._arrays), pick(self._arrays, "nodes", "root", "usual")
-        rows = min(newest or len(window), len(window))
-        features = _features(scaling.apply(check_names(window, self.names)), scaling.alive, rows)
-        result: Floats = np.exp2(-_depth(features, nodes, root) / usual[..., 0])
+        nodes, root, usual = pick(self._arrays, "nodes", "root", "usual")
+        scaled = self.deviations(window)
+        depth = _depth(_features(scaled, scaling_of(self._arrays).alive, len(scaled)), nodes, root)
+        result: Floats = np.exp2(-depth / usual[0])
         return result
 
-    def deviations(self, window: MetricWindow | Windows) -> Floats:
+    def deviations(self, window: MetricWindow) -> Floats:
         """See :class:`selfheal.detectors.base.Detector`; the forest itself does not point at metrics."""
         return scaling_of(self._arrays).apply(check_names(window, self.names))
 
-    def expected(self, window: MetricWindow | Windows) -> Floats:
+    def expected(self, window: MetricWindow) -> Floats:
         """See :class:`selfheal.detectors.base.Detector`: the usual value, at any time."""
         return np.repeat(pick(self._arrays, "centre")[0][None], len(window), axis=0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -13,6 +14,8 @@ from selfheal.detectors.base import (
     WILD,
     Flags,
     Scaling,
+    Sight,
+    Testimony,
     check_names,
     combine,
     load_arrays,
@@ -83,17 +86,20 @@ class ResidualDetector(ABC):
         found.names, found._arrays = models[0].names, stacked_arrays([model._arrays for model in models])
         return found
 
-    def take(self, which: Places) -> Self:
+    def look(self, windows: Windows, places: Places) -> Sight:
         """See :class:`selfheal.detectors.base.Batched`."""
-        found = type(self)(self.seed)
-        found.names, found._arrays = self.names, {key: taken(array, which) for key, array in self._arrays.items()}
-        return found
+        models = type(self)(self.seed)
+        models.names, models._arrays = self.names, {key: taken(array, places) for key, array in self._arrays.items()}
+        scaling = scaling_of(models._arrays)
+        scaled = scaling.apply(windows)
+        forecast = models._forecast(scaled, windows)
+        return _Sight(models._smoothed(scaled - forecast), forecast, scaling)
 
-    def _residuals(self, window: MetricWindow | Windows) -> Floats:
+    def _residuals(self, window: MetricWindow) -> Floats:
         scaled = scaling_of(self._arrays).apply(window)
         return scaled - self._usual(scaled, window)
 
-    def _usual(self, scaled: Floats, window: MetricWindow | Windows) -> Floats:
+    def _usual(self, scaled: Floats, window: MetricWindow) -> Floats:
         """The forecast; after a long silence moved by what the first rows, which nobody can judge, differ from it."""
         forecast = self._forecast(scaled, window)
         for start, judged, stop in silences(window):
@@ -101,20 +107,22 @@ class ResidualDetector(ABC):
             forecast[start:judged] = scaled[start:judged]
         return forecast
 
-    def deviations(self, window: MetricWindow | Windows) -> Floats:
-        """See :class:`selfheal.detectors.base.Detector`."""
+    def _smoothed(self, residuals: Floats) -> Floats:
         error, alive = pick(self._arrays, "error", "alive")
-        raw = self._residuals(check_names(window, self.names))
-        raw /= error
+        raw = residuals / error
         result = smooth(np.clip(raw, -WILD, WILD, out=raw), self.memory)
         result *= alive
         return result
 
-    def score(self, window: MetricWindow | Windows, _newest: int = 0) -> Floats:
-        """See :class:`selfheal.detectors.base.Detector`. All rows: what costs is the forecast, which needs them all."""
+    def deviations(self, window: MetricWindow) -> Floats:
+        """See :class:`selfheal.detectors.base.Detector`."""
+        return self._smoothed(self._residuals(check_names(window, self.names)))
+
+    def score(self, window: MetricWindow) -> Floats:
+        """See :class:`selfheal.detectors.base.Detector`."""
         return combine(self.deviations(window), pick(self._arrays, "alive")[0])
 
-    def expected(self, window: MetricWindow | Windows) -> Floats:
+    def expected(self, window: MetricWindow) -> Floats:
         """Forecast in the metrics' units (increases for counters), shape [t, m]."""
         window = check_names(window, self.names)
         scaling = scaling_of(self._arrays)
@@ -135,3 +143,18 @@ class ResidualDetector(ABC):
         found = cls()
         found.names, found._arrays = load_arrays(folder, cls.name)
         return found
+
+
+@dataclass(frozen=True)
+class _Sight:
+    deviations: Floats
+    forecast: Floats
+    scaling: Scaling
+
+    def score(self, newest: int, which: Places) -> Floats:
+        return combine(self.deviations[len(self.deviations) - newest :, which], self.scaling.alive[which])
+
+    def testify(self, place: int) -> Testimony:
+        one = self.scaling.of(place)
+        usual = self.forecast[:, place] * one.spread + one.centre
+        return Testimony(self.deviations[:, place], usual, one.counter.astype(bool))

@@ -6,13 +6,14 @@ those of a thousand workloads are kept once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from selfheal.detectors.base import Batched, Detector, Flags
+from selfheal.detectors.base import Batched, Detector, Sight, Testimony
 from selfheal.window import Floats, MetricWindow, Places, Windows
 
 Array = npt.NDArray[Any]
@@ -33,31 +34,31 @@ class Loop:
 
     def __init__(self, models: Sequence[Detector]) -> None:
         self._models = list(models)
-        self.warmup = models[0].warmup
 
-    def take(self, which: Places) -> Self:
+    def look(self, windows: Windows, places: Places) -> Sight:
         """See :class:`selfheal.detectors.base.Batched`."""
-        return type(self)([self._models[place] for place in which])
+        return _Looks([(self._models[place], window) for place, window in zip(places, windows.each(), strict=True)])
 
-    def score(self, window: Windows, _newest: int = 0) -> Floats:
-        """See :class:`selfheal.detectors.base.Batched`."""
-        return np.stack([model.score(one) for model, one in self._pairs(window)], axis=1)
 
-    def deviations(self, window: Windows) -> Floats:
-        """See :class:`selfheal.detectors.base.Batched`."""
-        return np.stack([model.deviations(one) for model, one in self._pairs(window)], axis=1)
+class _Looks:
+    def __init__(self, pairs: Sequence[tuple[Detector, MetricWindow]]) -> None:
+        self._pairs = pairs
+        self._scores = np.stack([model.score(window) for model, window in pairs], axis=1)
 
-    def expected(self, window: Windows) -> Floats:
-        """See :class:`selfheal.detectors.base.Batched`."""
-        return np.stack([model.expected(one) for model, one in self._pairs(window)], axis=1)
+    def score(self, newest: int, which: Places) -> Floats:
+        return self._scores[len(self._scores) - newest :, which]
 
-    @property
-    def counters(self) -> Flags:
-        """See :class:`selfheal.detectors.base.Batched`."""
-        return np.array([model.counters for model in self._models])
+    def testify(self, place: int) -> Testimony:
+        model, window = self._pairs[place]
+        return Testimony(model.deviations(window), model.expected(window), model.counters)
 
-    def _pairs(self, window: Windows) -> Iterator[tuple[Detector, MetricWindow]]:
-        return zip(self._models, window.each(), strict=True)
+
+@dataclass(frozen=True)
+class Seen:
+    """A :class:`selfheal.detectors.base.Sight` made of two functions."""
+
+    score: Callable[[int, Places], Floats]
+    testify: Callable[[int], Testimony]
 
 
 def stacked_arrays(models: Sequence[dict[str, Array]], *, end_to_end: Sequence[str] = ()) -> dict[str, Array]:

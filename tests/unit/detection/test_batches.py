@@ -66,17 +66,17 @@ def test_stacked_models_score_as_each_of_them_does(
 ) -> None:
     which = np.array([3, 1, 1, 0, 2, 3, 0, 1, 2, 2, 0, 3])
     models = [fitted[name][place] for place in which]
-    together = (Loop(fitted[name]) if loop else stacked(fitted[name])).take(which)
-    windows = Windows.of(asked)
+    together = Loop(fitted[name]) if loop else stacked(fitted[name])
+    sight, some = together.look(Windows.of(asked), which), np.array([7, 2, 9])
     pairs = list(zip(models, asked, strict=True))
-    score, newest = together.score(windows), together.score(windows, 7)
-    np.testing.assert_allclose(score, np.transpose([m.score(w) for m, w in pairs]), atol=CLOSE)
-    np.testing.assert_allclose(newest[-7:], score[-7:], atol=CLOSE)
-    deviations, expected = together.deviations(windows), together.expected(windows)
+    score = np.transpose([model.score(window) for model, window in pairs])
+    np.testing.assert_allclose(sight.score(len(score), np.arange(len(which))), score, atol=CLOSE)
+    np.testing.assert_allclose(sight.score(7, some), score[-7:, some], atol=CLOSE)
     for place, (model, window) in enumerate(pairs):
-        np.testing.assert_allclose(deviations[:, place], model.deviations(window), atol=CLOSE)
-        np.testing.assert_allclose(expected[:, place], model.expected(window), rtol=CLOSE, atol=CLOSE)
-        np.testing.assert_array_equal(together.counters[place], model.counters)
+        said = sight.testify(place)
+        np.testing.assert_allclose(said.deviations(window), model.deviations(window), atol=CLOSE)
+        np.testing.assert_allclose(said.expected(window), model.expected(window), rtol=CLOSE, atol=CLOSE)
+        np.testing.assert_array_equal(said.counters, model.counters)
 
 
 @pytest.mark.parametrize("name", DETECTORS)
@@ -140,7 +140,8 @@ def test_a_detector_without_a_stack_is_asked_window_by_window(asked: list[Metric
     together = stacked(models)
     assert isinstance(together, Loop)
     expected = np.transpose([model.score(window) for model, window in zip(models, asked, strict=True)])
-    np.testing.assert_array_equal(together.score(Windows.of(asked)), expected)
+    every = np.arange(len(asked))
+    np.testing.assert_array_equal(together.look(Windows.of(asked), every).score(60, every), expected)
 
 
 def asks(seeds: list[int]) -> list[MetricWindow]:
