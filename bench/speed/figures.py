@@ -134,3 +134,9 @@ def seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
+
+
+def busy() -> float:
+    """Processor seconds that this process and those it has waited for took so far: what load of others hardly moves."""
+    user, system, child_user, child_system, _ = os.times()
+    return user + system + child_user + child_system

@@ -19,7 +19,7 @@ from selfheal.errors import InsufficientData, Unavailable
 from selfheal.window import MetricWindow
 
 MOST_WORKERS = 8
-"""Training an LSTM takes 0.95 GB for torch, twice, and 0.11 GB a worker; in a cluster a node has more cores than that."""
+"""Training LSTMs takes 0.95 GB for torch and 0.11 GB a worker; a node of a cluster may have far more cores."""
 
 _HEAVY = {
     "isolation_forest": "sklearn.ensemble",
