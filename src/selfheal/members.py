@@ -12,6 +12,7 @@ import numpy as np
 from selfheal.artefact import Manifest, read_manifest, write_manifest
 from selfheal.detectors import DETECTORS
 from selfheal.detectors.base import YARD, Detector, Flags, check_names, load_arrays, pick, save_arrays
+from selfheal.detectors.stack import stacked
 from selfheal.errors import BadModel, BadRequest, InsufficientData, NoData
 from selfheal.fitting import Lack, fit_each
 from selfheal.window import DAY, Floats, MetricWindow, Windows, fill_gaps, increases, is_counter
@@ -25,6 +26,7 @@ CHUNK = 240
 """Rows of a window as the endpoint typically sees it."""
 
 _MOST_CHUNKS = 40
+_TOGETHER = 64  # models moved together while they are loaded
 _KIND = "members"
 
 
@@ -239,7 +241,7 @@ class Members:
         kind = DETECTORS.get(manifest.detector)
         if kind is None:
             raise BadModel(f"{folder} was trained for a detector {manifest.detector!r} that this version does not have")
-        models = {workload: _listed(kind, folder, place, manifest) for workload, place in manifest.workloads.items()}
+        models = _all_listed(kind, folder, manifest)
         pooled = None
         if manifest.pooled:
             detector = _listed(kind, folder, "pooled", manifest)
@@ -266,6 +268,23 @@ def alike(windows: Sequence[MetricWindow]) -> list[MetricWindow]:
                 f"windows differ in step: {first.workload} has {first.step:g} s, {window.workload} {window.step:g} s"
             )
     return [replace(check_names(window, first.names), step=first.step) for window in windows]
+
+
+def _all_listed(kind: type[Detector], folder: Path, manifest: _MembersManifest) -> dict[str, Detector]:
+    """All detectors of a folder.
+
+    Some dozens at a time move into arrays of their own: a thousand models' small arrays would leave the heap in
+    pieces once they are stacked for good.
+    """
+    found: dict[str, Detector] = {}
+    places = list(manifest.workloads.items())
+    for start in range(0, len(places), _TOGETHER):
+        part = {
+            workload: _listed(kind, folder, place, manifest) for workload, place in places[start : start + _TOGETHER]
+        }
+        stacked(list(part.values()))
+        found |= part
+    return found
 
 
 def _listed(kind: type[Detector], folder: Path, place: str, manifest: _MembersManifest) -> Detector:
