@@ -79,16 +79,16 @@ class Routes:
 
     async def predict(self, name: str, request: Request) -> Response:
         """V1; a CloudEvent is taken as well."""
-        body = await self._body(request)
         await self._ready(name)
+        body = await self._body(request)
         headers = dict(request.headers)
         payload, attributes = await _off_loop(len(body), self._decode_v1, body, headers)
         return await self._answer(name, payload, headers, attributes)
 
     async def infer(self, name: str, request: Request, version: str = "") -> Response:
         """V2, as JSON or with the binary extension."""
-        body = await self._body(request)
         await self._ready(name, version)
+        body = await self._body(request)
         headers = dict(request.headers)
         check_content_type(headers.get("content-type"), headers.get("content-encoding"))
         payload = await _off_loop(len(body), parse_v2, body, headers.get(_JSON_LENGTH), name)
@@ -138,7 +138,6 @@ class Routes:
             raise NoSuchModel(f"{name} version {version} (version {info.version or 'unknown'} is served)")
 
     async def _body(self, request: Request) -> bytes:
-        """All of it, before anything is refused: who still sends when the answer comes sees a broken connection."""
         chunks: list[bytes] = []
         size = 0
         async for chunk in request.stream():

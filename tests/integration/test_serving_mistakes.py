@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import http.client
 import json
 import socket
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import httpx
@@ -182,12 +184,16 @@ def test_nobody_explains_and_that_is_no_failure_of_the_server(server: Endpoint) 
     assert "topMetrics" in answer.json()["error"]
 
 
-def test_a_large_body_for_another_model_is_read_before_it_is_refused(server: Endpoint) -> None:
-    """Else the client, still sending, sees a broken connection in place of the reason."""
-    body = b"[" + b"1," * 4_000_000 + b"1]"
-    answer = server.client.post("/v1/models/other:predict", content=body)
-    assert answer.status_code == 404
-    assert "other" in answer.json()["error"]
+def test_a_refused_request_leaves_the_connection_for_the_next(server: Endpoint) -> None:
+    connection = http.client.HTTPConnection(server.client.base_url.host, server.client.base_url.port, timeout=30)
+    with closing(connection):
+        connection.connect()
+        connection.auto_open = 0
+        connection.request("POST", "/v1/models/other:predict", b"[" + b"1," * 1_000_000 + b"1]")
+        refused = connection.getresponse()
+        assert (refused.status, "other" in refused.read().decode()) == (404, True)
+        connection.request("POST", PREDICT, json.dumps(one()))
+        assert connection.getresponse().status == 200
 
 
 def test_a_client_that_goes_away_in_the_middle_leaves_one_line_in_the_log(server: Endpoint) -> None:
