@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kserve import InferInput, InferRequest
 
 from serving.mistakes import Mistake
 from serving.tensors import to_windows
@@ -59,6 +60,17 @@ def test_the_order_of_the_metrics_is_the_clients(metrics: Any) -> None:
     (found,) = to_windows(parse_v2(*request(np.array([[[1.0, 10.0]]]), metrics=metrics), "m"), NAMES, 60.0)
     assert found.names == ("memory", "cpu")
     assert found.values.tolist() == [[1.0, 10.0]]
+
+
+def test_what_is_now_overlays_the_newest_sample_and_nan_says_nothing() -> None:
+    values = np.array([[[1.0, 10.0], [2.0, 20.0]]])
+    body, length = request(values)
+    asked = parse_v2(body, length, "m")
+    now = InferInput("now", [1, 2], "FP32", np.array([[np.nan, 99.0]], np.float32))
+    (found,) = to_windows(InferRequest("m", [*asked.inputs, now], parameters=asked.parameters), NAMES, 60.0)
+    assert found.values.tolist() == [[1.0, 10.0], [2.0, 99.0]]
+    (again,) = to_windows(asked, NAMES, 60.0)
+    assert again.values.tolist() == values[0].tolist(), "the request itself stays as it is"
 
 
 def test_infinity_is_a_mistake_that_names_its_index() -> None:
