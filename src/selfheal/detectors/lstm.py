@@ -32,7 +32,7 @@ class LstmDetector(ResidualDetector):
     name: ClassVar[str] = "lstm"
     need: ClassVar[int] = 200
     warmup: ClassVar[int] = _BURN_IN + _HORIZON
-    memory: ClassVar[float] = 5.0
+    memory: ClassVar[float] = 3.0
 
     def _learn(self, scaled: Floats, window: MetricWindow, /) -> dict[str, Floats]:
         # Who has not seen two days cannot know what is usual at which time of the day.
@@ -133,7 +133,9 @@ def _run(inputs: Floats, arrays: dict[str, Floats]) -> Floats:
     # A sigmoid is a tanh at half the input, so one tanh does for all gates: input, forget, candidate, output.
     sigmoid = np.repeat(np.array([1, 1, 0, 1], dtype=bool), size)
     half, rest = np.where(sigmoid, np.float32(0.5), np.float32(1)), np.where(sigmoid, np.float32(0.5), np.float32(0))
-    weights = np.concatenate([arrays["w_in"], arrays["w_state"]], axis=-1) * half[:, None]
+    weights = np.empty((*arrays["w_state"].shape[:-1], width + size), np.float32)
+    np.multiply(arrays["w_in"], half[:, None], out=weights[..., :width])
+    np.multiply(arrays["w_state"], half[:, None], out=weights[..., width:])
     bias = arrays["w_bias"] * half
     seen = np.zeros((len(inputs) + 1, *inputs.shape[1:-1], width + size), np.float32)  # a row and the state before it
     seen[:-1, ..., :width] = inputs
