@@ -6,8 +6,12 @@ whatever was before.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +24,7 @@ from selfheal.members import Pooled, Yardstick
 from selfheal.window import Floats, MetricWindow, Places, Windows
 
 _BLOCK = 128  # workloads judged together: what they need fits into a processor's cache
+_THREADS = 4  # at most, for one request
 _MORE = 4  # times as many rows are looked at where a few do not tell
 
 
@@ -153,12 +158,14 @@ class Jury:
             windows: Of one length and without long silences.
             own: Whether they are of workloads with models of their own; else all are of strangers.
         """
-        jurors, found = self.own if own else self.pooled, []
-        for start in range(0, len(windows), _BLOCK):
-            found += self._block(windows[start : start + _BLOCK], jurors)
-        return found
+        jurors = self.own if own else self.pooled
+        blocks = [windows[start : start + _BLOCK] for start in range(0, len(windows), _BLOCK)]
+        if len(blocks) == 1:
+            return self._block(jurors, blocks[0])
+        with ThreadPoolExecutor(min(os.cpu_count() or 1, len(blocks), _THREADS)) as threads:  # numpy lets others run
+            return list(chain.from_iterable(threads.map(partial(self._block, jurors), blocks)))
 
-    def _block(self, windows: Sequence[MetricWindow], jurors: Mapping[str, Juror]) -> list[Finding]:
+    def _block(self, jurors: Mapping[str, Juror], windows: Sequence[MetricWindow]) -> list[Finding]:
         together, found = Windows.of(windows), [Finding() for _ in windows]
         usable = np.isfinite(together.values).any(axis=2).sum(axis=0).tolist()
         surprises = np.full((len(windows), len(self.detectors)), np.nan)

@@ -198,6 +198,15 @@ def test_a_long_silence_is_judged_as_in_a_trace_beside_others(ensemble: Ensemble
     assert answers[1].scores == {name: scores[-1] for name, scores in trace.scores.items()}
 
 
+def test_hundreds_are_answered_in_their_order(ensemble: Ensemble) -> None:
+    few = asks(list(range(40)))
+    once = ensemble.judge(few)
+    assert [answer.workload for answer in once] == [window.workload for window in few]
+    for many, answer in zip(ensemble.judge(few * 9), once * 9, strict=True):
+        assert many.votes == answer.votes
+        assert many.scores == pytest.approx(answer.scores, abs=CLOSE)
+
+
 def test_metrics_in_another_order_are_put_in_the_models(ensemble: Ensemble) -> None:
     window = shop(6, seed=3, workload=KNOWN[0]).rows(-60)
     first, turned = ensemble.judge([window, window.select(SHOP[::-1])])
