@@ -1,6 +1,7 @@
 """ARIMA(1,1,1) for each metric: what the next sample should be, given the last ones.
 
-Estimated with statsmodels (Hannan-Rissanen), scored by the recursion alone: coefficients are all that is kept.
+Estimated with statsmodels (Hannan-Rissanen), scored by the recursion alone: coefficients are all that is kept. Metrics
+of one workload are surprised together by nature; what counts is a combination of surprises that is not usual.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class ArimaDetector(ResidualDetector):
     name: ClassVar[str] = "arima"
     need: ClassVar[int] = 50
     memory: ClassVar[float] = 3.0
+    joint: ClassVar[bool] = True
 
     def _learn(self, scaled: Floats, _window: MetricWindow, /) -> dict[str, Floats]:
         steps = np.diff(scaled[-_LONGEST:], axis=0)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import EllipsisType
 from typing import ClassVar, Self
 
 import numpy as np
@@ -18,6 +19,7 @@ from selfheal.detectors.base import (
     Testimony,
     check_names,
     combine,
+    combine_jointly,
     load_arrays,
     pick,
     require,
@@ -25,6 +27,7 @@ from selfheal.detectors.base import (
     scaling_of,
     silences,
     smooth,
+    whitening,
 )
 from selfheal.detectors.stack import stacked_arrays, taken
 from selfheal.window import Floats, MetricWindow, Places, Windows
@@ -43,6 +46,7 @@ class ResidualDetector(ABC):
         seasonal: See :class:`selfheal.detectors.base.Detector`.
         memory: Samples over which deviations are smoothed: where members look at different time scales they err at
             different times.
+        joint: Whether deviations of several metrics at once are judged by how they usually go together.
         names: Metrics fitted.
     """
 
@@ -51,6 +55,7 @@ class ResidualDetector(ABC):
     warmup: ClassVar[int] = 10
     seasonal: ClassVar[bool] = False
     memory: ClassVar[float] = 3.0
+    joint: ClassVar[bool] = False
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
@@ -74,6 +79,8 @@ class ResidualDetector(ABC):
         error = np.abs(self._residuals(window))
         # A band has a floor: a forecast that was right to the last digit in training is luck, not precision.
         self._arrays["error"] = np.maximum(np.sqrt(np.mean(np.minimum(error, 8.0) ** 2, axis=0)), 0.1)
+        if self.joint:
+            self._arrays["whitening"] = whitening(self.deviations(window), self._arrays["alive"]).astype(np.float32)
         return self
 
     def _needed(self, _window: MetricWindow, /) -> int:
@@ -93,7 +100,7 @@ class ResidualDetector(ABC):
         scaling = scaling_of(models._arrays)
         scaled = scaling.apply(windows)
         forecast = models._forecast(scaled, windows)
-        return _Sight(models._smoothed(scaled - forecast), forecast, scaling)
+        return _Sight(models._smoothed(scaled - forecast), forecast, scaling, models._combined)
 
     def _residuals(self, window: MetricWindow) -> Floats:
         scaled = scaling_of(self._arrays).apply(window)
@@ -120,7 +127,14 @@ class ResidualDetector(ABC):
 
     def score(self, window: MetricWindow) -> Floats:
         """See :class:`selfheal.detectors.base.Detector`."""
-        return combine(self.deviations(window), pick(self._arrays, "alive")[0])
+        return self._combined(self.deviations(window), ...)
+
+    def _combined(self, deviations: Floats, which: Places | EllipsisType) -> Floats:
+        """The score of the models at some places of a stack."""
+        alive = pick(self._arrays, "alive")[0][which]
+        if self.joint:
+            return combine_jointly(deviations, alive, pick(self._arrays, "whitening")[0][which])
+        return combine(deviations, alive)
 
     def expected(self, window: MetricWindow) -> Floats:
         """Forecast in the metrics' units (increases for counters), shape [t, m]."""
@@ -150,9 +164,10 @@ class _Sight:
     deviations: Floats
     forecast: Floats
     scaling: Scaling
+    combined: Callable[[Floats, Places], Floats]
 
     def score(self, newest: int, which: Places) -> Floats:
-        return combine(self.deviations[len(self.deviations) - newest :, which], self.scaling.alive[which])
+        return self.combined(self.deviations[len(self.deviations) - newest :, which], which)
 
     def testify(self, place: int) -> Testimony:
         one = self.scaling.of(place)
