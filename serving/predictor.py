@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -49,6 +50,10 @@ class Predictor(kserve.Model):
     def serve(self, ensemble: Ensemble) -> None:
         """Answer with this ensemble from the next request on."""
         self._ensemble = ensemble
+        # What lives until the next model need not be looked through while a big request makes its many lists.
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
         self.ready = True
         metrics.model_loaded(ensemble.info)
 

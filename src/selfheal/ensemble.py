@@ -201,7 +201,8 @@ class Ensemble:
             else:
                 groups[len(window), own[i]].append(i)
         for (_, known), group in groups.items():
-            found |= zip(group, self._jury.together([checked[i] for i in group], own=known), strict=True)
+            together = self._jury.together([checked[i] for i in group], self._abstains, own=known)
+            found |= zip(group, together, strict=True)
         return [answer(w, found[i], self.info, own=own[i]) for i, w in enumerate(checked)]
 
     def save(self, folder: Path) -> None:
@@ -323,7 +324,7 @@ class Ensemble:
                 own[name] = Juror.own(models, {workload: self.references[workload][name] for workload in models})
             if members.pooled and name in self.references.get(_POOLED, {}):
                 pooled[name] = Juror.pooled(members.pooled, self.references[_POOLED][name])
-        return Jury(tuple(self.members), own, pooled, self.confidence, self.settings, self._abstains)
+        return Jury(tuple(self.members), own, pooled, self.confidence, self.settings)
 
     def _alone(self, window: MetricWindow) -> Finding:
         """What is found in one window by all of its rows."""

@@ -23,6 +23,8 @@ from selfheal.forecast import may_exhaust
 from selfheal.members import Pooled, Yardstick
 from selfheal.window import Floats, MetricWindow, Places, Windows
 
+Abstains = Callable[[str, str, int], str]
+
 _BLOCK = 128  # workloads judged together: what they need fits into a processor's cache
 _THREADS = 4  # at most, for one request
 _MORE = 4  # times as many rows are looked at where a few do not tell
@@ -141,7 +143,6 @@ class Jury:
         pooled: Those for strangers.
         confidence: From evidence to probability.
         settings: How surprise becomes a vote.
-        abstains: Why a detector does not judge a workload's window with so many usable rows; empty where it does.
     """
 
     detectors: tuple[str, ...]
@@ -149,28 +150,28 @@ class Jury:
     pooled: Mapping[str, Juror]
     confidence: Confidence
     settings: VoteSettings
-    abstains: Callable[[str, str, int], str]
 
-    def together(self, windows: Sequence[MetricWindow], *, own: bool) -> list[Finding]:
+    def together(self, windows: Sequence[MetricWindow], abstains: Abstains, *, own: bool) -> list[Finding]:
         """What is found in the newest rows.
 
         Args:
             windows: Of one length and without long silences.
+            abstains: Why a detector does not judge a workload's window with so many usable rows; empty where it does.
             own: Whether they are of workloads with models of their own; else all are of strangers.
         """
         jurors = self.own if own else self.pooled
         blocks = [windows[start : start + _BLOCK] for start in range(0, len(windows), _BLOCK)]
         if len(blocks) == 1:
-            return self._block(jurors, blocks[0])
+            return self._block(jurors, abstains, blocks[0])
         with ThreadPoolExecutor(min(os.cpu_count() or 1, len(blocks), _THREADS)) as threads:  # numpy lets others run
-            return list(chain.from_iterable(threads.map(partial(self._block, jurors), blocks)))
+            return list(chain.from_iterable(threads.map(partial(self._block, jurors, abstains), blocks)))
 
-    def _block(self, jurors: Mapping[str, Juror], windows: Sequence[MetricWindow]) -> list[Finding]:
+    def _block(self, jurors: Mapping[str, Juror], abstains: Abstains, windows: Sequence[MetricWindow]) -> list[Finding]:
         together, found = Windows.of(windows), [Finding() for _ in windows]
         usable = np.isfinite(together.values).any(axis=2).sum(axis=0).tolist()
         surprises = np.full((len(windows), len(self.detectors)), np.nan)
         for column, detector in enumerate(self.detectors):
-            reasons = [self.abstains(w.workload, detector, rows) for w, rows in zip(windows, usable, strict=True)]
+            reasons = [abstains(w.workload, detector, rows) for w, rows in zip(windows, usable, strict=True)]
             able = [i for i, reason in enumerate(reasons) if not reason]
             for i, reason in enumerate(reasons):
                 if reason:
