@@ -10,6 +10,7 @@ import json
 import random
 import struct
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -148,7 +149,7 @@ _OTHERS: tuple[Json, ...] = (None, True, False, [], {}, [[]], [None], {"": None}
 
 
 def _odd(chance: Random) -> Json:
-    return chance.choice(chance.choice((_TIMES, _TEXTS, _NUMBERS, _OTHERS)))
+    return deepcopy(chance.choice(chance.choice((_TIMES, _TEXTS, _NUMBERS, _OTHERS))))  # it may be mutated itself
 
 
 def _places(tree: Json, most: int = 4) -> list[tuple[Json, Json]]:
@@ -289,7 +290,7 @@ def _encodings(protocol: str, chance: Random) -> Shot:
     shot = _valid(protocol, chance)
     how = chance.randrange(5)
     if how == 0:
-        body = gzip.compress(shot.body) if chance.random() < 0.7 else shot.body
+        body = gzip.compress(shot.body, mtime=0) if chance.random() < 0.7 else shot.body
         return replace(
             shot, body=body, headers=(*shot.headers, ("Content-Encoding", chance.choice(("gzip", "br", "x"))))
         )

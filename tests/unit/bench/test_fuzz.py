@@ -23,6 +23,12 @@ def test_a_request_is_drawn_from_seed_and_number_alone(seed: int, number: int) -
     assert draw(seed, number) == draw(seed, number)
 
 
+def test_no_request_depends_on_those_drawn_before() -> None:
+    numbers = range(3000)
+    forward = {number: draw(2, number) for number in numbers}
+    assert all(draw(2, number) == forward[number] for number in reversed(numbers))
+
+
 def test_every_mutation_of_every_protocol_is_drawn() -> None:
     kinds = {draw(0, number).kind for number in range(2000)}
     assert len({kind.partition(" ")[2] for kind in kinds}) == 11
