@@ -15,7 +15,7 @@ from selfheal.detectors.base import YARD, Detector, Flags, check_names, load_arr
 from selfheal.detectors.stack import stacked
 from selfheal.errors import BadModel, BadRequest, InsufficientData, NoData
 from selfheal.fitting import Lack, fit_each
-from selfheal.window import DAY, Floats, MetricWindow, Windows, fill_gaps, increases, is_counter
+from selfheal.window import DAY, Floats, MetricWindow, Windows, counters, fill_gaps, increases
 
 W = TypeVar("W", MetricWindow, Windows)
 
@@ -60,7 +60,7 @@ class Yardstick:
     @classmethod
     def learn(cls, windows: Sequence[MetricWindow]) -> Yardstick:
         """From the windows of the pool, all with the same metrics."""
-        counter = np.mean([is_counter(window.values) for window in windows], axis=0) > 0.5
+        counter = np.mean([counters(window) for window in windows], axis=0) > 0.5
         shares = []
         for window in windows:
             values = fill_gaps(increases(window.values, counter))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from selfheal.catalogue import BY_NAME
 from selfheal.errors import BadRequest, WrongUse
 
 if TYPE_CHECKING:
@@ -307,6 +308,17 @@ def is_counter(values: Floats) -> npt.NDArray[np.bool_]:
     down = (np.where(known, steps, 0) < 0).sum(axis=0) / count
     rising: npt.NDArray[np.bool_] = (up > 0.3) & (down < 0.005) & (known.sum(axis=0) >= 30)
     return rising
+
+
+def counters(window: MetricWindow) -> npt.NDArray[np.bool_]:
+    """Which metrics only grow, shape [m]: those that the catalogue calls counters, and those that look like one.
+
+    A counter that hardly ever moves, such as that of restarts, does not look like one: taken for a level it would be
+    off for good after a single event.
+    """
+    known = np.array([name in BY_NAME and BY_NAME[name].counter for name in window.names], dtype=bool)
+    found: npt.NDArray[np.bool_] = known | is_counter(window.values)
+    return found
 
 
 def increases(values: Floats, columns: npt.NDArray[np.bool_]) -> Floats:

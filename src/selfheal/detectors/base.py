@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from selfheal.errors import BadModel, InsufficientData, MetricMismatch
-from selfheal.window import Floats, MetricWindow, Places, Windows, fill_gaps, increases, is_counter
+from selfheal.window import Floats, MetricWindow, Places, Windows, counters, fill_gaps, increases
 
 Flags = npt.NDArray[np.bool_]
 
@@ -213,7 +213,7 @@ class Scaling:
     @classmethod
     def learn(cls, window: MetricWindow) -> Scaling:
         """From a training window."""
-        counter = is_counter(window.values)
+        counter = counters(window)
         values = increases(window.values, counter)
         known = np.isfinite(values)
         alive = known.any(axis=0)

@@ -104,6 +104,19 @@ def test_a_counters_reset_is_no_event(name: str) -> None:
     np.testing.assert_allclose(detector.score(steady.with_values(restarted)), detector.score(steady), rtol=1e-6)
 
 
+def test_a_restart_long_ago_is_no_anomaly_today(name: str) -> None:
+    """The catalogue knows that restarts are counted; their values, nearly always the same, do not show it."""
+    window = daily(("pod_cpu_usage", "container_restart_count"), 4)
+    values = window.values.copy()
+    values[:, 1] = 0.0
+    detector = DETECTORS[name](0).fit(window.with_values(values))
+    assert detector.counters.tolist() == [False, True]
+    restarted = values.copy()
+    restarted[300:, 1] = 1.0
+    before, after = detector.score(window.with_values(values)), detector.score(window.with_values(restarted))
+    np.testing.assert_allclose(after[400:], before[400:], atol=0.02)
+
+
 @pytest.mark.parametrize("metrics", [1, 50])
 def test_one_metric_or_fifty_are_both_fine(name: str, metrics: int) -> None:
     window = daily(tuple(f"m{i}" for i in range(metrics)), 3)
