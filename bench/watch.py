@@ -10,6 +10,7 @@ from typing import Any
 from bench.client import GROUP, Client, Resource
 from bench.faults import DEPLOYMENTS, PODS, Fault
 
+EVENTS = "/apis/events.k8s.io/v1/namespaces/shop/events"
 REMEDIATIONS = f"{GROUP}/namespaces/shop/remediations"
 _POLL = 0.5
 
@@ -86,7 +87,7 @@ class Watcher:
         self._heal.remediations = self._ours()
         self._heal.healed = self._heal.outcome == "Successful" and self._is_well()
         if not self._heal.outcome:
-            self._note("ended", f"no remediation was completed within {self._fault.patience:.0f} s")
+            self._note("ended", f"no remediation was completed within {self._fault.patience:.0f} s{self._refusal()}")
         return self._heal
 
     def _note(self, name: str, text: str, at: float | None = None) -> None:
@@ -94,6 +95,15 @@ class Watcher:
             event = Event(name, round((at or time.time()) - self._heal.start, 1), text)
             self._heal.events.append(event)
             self._tell(event)
+
+    def _refusal(self) -> str:
+        """Why the controller held back, as its newest Event about the workload says; empty when there is none."""
+        notes = [
+            (event["metadata"]["creationTimestamp"], f": {event.get('reason')}, {event.get('note')}")
+            for event in self._client.items(EVENTS)
+            if event.get("action") == "Refuse" and event["regarding"].get("name") == self._fault.deployment
+        ]
+        return max(notes, default=("", ""))[1]
 
     def _look(self) -> None:
         if self._heal.at("reported") is None and (report := _report(self._pods())):
