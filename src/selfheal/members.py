@@ -11,8 +11,9 @@ import numpy as np
 
 from selfheal.artefact import Manifest, read_manifest, write_manifest
 from selfheal.detectors import DETECTORS
-from selfheal.detectors.base import YARD, Detector, Flags, check_names, load_arrays, pick, save_arrays
+from selfheal.detectors.base import YARD, Detector, Flags, check_names
 from selfheal.detectors.stack import stacked
+from selfheal.detectors.storage import load_arrays, pick, save_arrays
 from selfheal.errors import BadModel, BadRequest, InsufficientData, NoData
 from selfheal.fitting import Lack, fit_each
 from selfheal.window import DAY, Floats, MetricWindow, Windows, counters, fill_gaps, increases

@@ -1,15 +1,9 @@
-"""What all detectors share: the contract, the scaling of metrics, the way from many metrics to one score, storage.
-
-A model is one ``.npz`` of numbers and nothing that could run (docs/adr/0004-models-as-data.md).
-"""
+"""What all detectors share: the contract, the scaling of metrics, the way from many metrics to one score."""
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Protocol, Self, overload, runtime_checkable
@@ -17,7 +11,8 @@ from typing import ClassVar, Protocol, Self, overload, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from selfheal.errors import BadModel, InsufficientData, MetricMismatch
+from selfheal.detectors.storage import pick
+from selfheal.errors import InsufficientData, MetricMismatch
 from selfheal.window import Floats, MetricWindow, Places, Windows, counters, fill_gaps, increases
 
 Flags = npt.NDArray[np.bool_]
@@ -384,42 +379,6 @@ def decay(values: Floats, keep: Floats | float) -> None:
     for before, row in pairwise(values):
         np.multiply(before, keep, out=kept)
         np.add(row, kept, out=row)
-
-
-def save_arrays(folder: Path, name: str, names: tuple[str, ...], arrays: Mapping[str, Floats]) -> None:
-    """Write numbers and metric names to ``NAME.npz``; big tables in float32."""
-    folder.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        folder / f"{name}.npz", names=np.array(names, dtype=np.str_), allow_pickle=False, **dict(arrays)
-    )
-
-
-def load_arrays(folder: Path, name: str) -> tuple[tuple[str, ...], dict[str, Floats]]:
-    """Read what :func:`save_arrays` wrote.
-
-    Raises:
-        BadModel: When the file is missing, damaged, or holds objects.
-    """
-    path = folder / f"{name}.npz"
-    try:
-        with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in stored.files}
-        names = tuple(str(metric) for metric in arrays.pop("names"))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise BadModel(f"{path.name} of the model cannot be read ({error}): train or fetch the model again") from None
-    return names, arrays
-
-
-def pick(arrays: Mapping[str, Floats], *keys: str) -> tuple[Floats, ...]:
-    """Arrays by key.
-
-    Raises:
-        BadModel: When one is missing.
-    """
-    lacking = [key for key in keys if key not in arrays]
-    if lacking:
-        raise BadModel(f"the model lacks {', '.join(lacking)}: it was written by another version, train it again")
-    return tuple(arrays[key] for key in keys)
 
 
 def scaling_of(arrays: Mapping[str, Floats]) -> Scaling:

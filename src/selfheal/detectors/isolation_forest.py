@@ -17,15 +17,13 @@ from selfheal.detectors.base import (
     Sight,
     Testimony,
     check_names,
-    load_arrays,
-    pick,
     require,
-    save_arrays,
     scaling_of,
     smooth,
     soften,
 )
 from selfheal.detectors.stack import Seen, stacked_arrays, taken
+from selfheal.detectors.storage import load_arrays, pick, save_arrays
 from selfheal.window import Floats, MetricWindow, Places, Windows
 
 _TREES = 48

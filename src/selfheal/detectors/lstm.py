@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from selfheal.detectors.base import pick
 from selfheal.detectors.residual import ResidualDetector
+from selfheal.detectors.storage import pick
 from selfheal.window import DAY, Floats, MetricWindow, Windows
 
 _HIDDEN = 32

@@ -20,16 +20,14 @@ from selfheal.detectors.base import (
     check_names,
     combine,
     combine_jointly,
-    load_arrays,
-    pick,
     require,
-    save_arrays,
     scaling_of,
     silences,
     smooth,
     whitening,
 )
 from selfheal.detectors.stack import stacked_arrays, taken
+from selfheal.detectors.storage import load_arrays, pick, save_arrays
 from selfheal.window import Floats, MetricWindow, Places, Windows
 
 
