@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_EVERY = 0.2  # seconds between looks
+_EVERY = 1.0  # seconds between looks, each of which takes a tenth: the kernel walks all pages
 _KIB = 1024
 
 
