@@ -330,7 +330,7 @@ def whitening(deviations: Floats, alive: Floats) -> Floats:
     found = np.zeros((len(alive), len(alive)))
     if not live.size:
         return found
-    covariance = ledoit_wolf(soft(deviations[:, live]), assume_centered=True)[0]
+    covariance = ledoit_wolf(deviations[:, live], assume_centered=True)[0]
     width, directions = np.linalg.eigh(covariance)
     width = np.maximum(width, max(0.05 * float(np.median(np.diag(covariance))), 1e-6))
     found[np.ix_(live, live)] = (directions / np.sqrt(width)).T

@@ -1,6 +1,7 @@
 """Isolation Forest over windowed features of all metrics jointly: combinations that never occurred.
 
-Trained with scikit-learn, kept as plain arrays and walked with numpy.
+Its cuts run along one axis each, so levels and drifts are turned into independent parts first. Trained with
+scikit-learn, kept as plain arrays and walked with numpy.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from selfheal.detectors.base import (
     require,
     scaling_of,
     smooth,
-    soften,
+    soft,
+    whitening,
 )
 from selfheal.detectors.stack import Seen, stacked_arrays, taken
 from selfheal.detectors.storage import load_arrays, pick, save_arrays
@@ -30,6 +32,7 @@ _TREES = 48
 _SAMPLES = 512
 _FIT_ROWS = 8_000
 _SHORT, _LONG = 3.0, 15.0  # samples: what is going on, and what was
+_TURNS = ("turn_level", "turn_drift")
 _FIELDS = ("cut", "feature", "skip")
 _NODE = np.dtype(list(zip(_FIELDS, ("<f4", "<i2", "<i2"), strict=True)))
 """A node of a tree in eight bytes. Where the feature is at most ``cut``, the walk goes on at the next node, else
@@ -62,12 +65,15 @@ class IsolationForestDetector:
         self.names = window.names
         scaling = Scaling.learn(window)
         told = _told(scaling.alive)
-        rows = _features(scaling.apply(window), scaling.alive, len(window))[:, told]
+        scaled = scaling.apply(window)
+        level, drift, _ = _views(scaled)
+        turns = {key: whitening(part, scaling.alive) for key, part in zip(_TURNS, (level, drift), strict=True)}
+        rows = _features(scaled, scaling.alive, list(turns.values()), len(window))[:, told]
         picked = np.random.default_rng(self.seed).choice(len(rows), min(len(rows), _FIT_ROWS), replace=False)
         forest = IsolationForest(
             n_estimators=_TREES, max_samples=min(_SAMPLES, len(picked)), random_state=self.seed
         ).fit(rows[np.sort(picked)])
-        self._arrays = scaling.arrays() | _export(forest, told, len(window.names))
+        self._arrays = scaling.arrays() | turns | _export(forest, told, len(window.names))
         return self
 
     @classmethod
@@ -87,7 +93,8 @@ class IsolationForestDetector:
         scaled = scaling.apply(windows)
 
         def score(newest: int, which: Places) -> Floats:
-            features = _features(scaled[:, which], scaling.alive[which], newest)
+            turns = [arrays[key][which] for key in _TURNS]
+            features = _features(scaled[:, which], scaling.alive[which], turns, newest)
             found: Floats = np.exp2(-_depth(features, nodes, root[which]) / usual[which])
             return found
 
@@ -99,9 +106,9 @@ class IsolationForestDetector:
 
     def score(self, window: MetricWindow) -> Floats:
         """See :class:`selfheal.detectors.base.Detector`."""
-        nodes, root, usual = pick(self._arrays, "nodes", "root", "usual")
+        nodes, root, usual, *turns = pick(self._arrays, "nodes", "root", "usual", *_TURNS)
         scaled = self.deviations(window)
-        depth = _depth(_features(scaled, scaling_of(self._arrays).alive, len(scaled)), nodes, root)
+        depth = _depth(_features(scaled, scaling_of(self._arrays).alive, turns, len(scaled)), nodes, root)
         result: Floats = np.exp2(-depth / usual[0])
         return result
 
@@ -134,26 +141,35 @@ class IsolationForestDetector:
         return found
 
 
-def _features(scaled: Floats, alive: Floats, newest: int) -> Floats:
-    """Level, drift and unrest of each metric, sizes of the whole, the three largest drifts; shape [t, .., 3 m + 7].
+def _views(scaled: Floats) -> tuple[Floats, Floats, Floats]:
+    """Level, drift and jump of each metric, each of the shape of what is given."""
+    live = soft(scaled)
+    short = smooth(live, _SHORT)
+    return short, short - smooth(live, _LONG), live - short
+
+
+def _features(scaled: Floats, alive: Floats, turns: Sequence[Floats], newest: int) -> Floats:
+    """What a forest looks at, shape [t, .., 3 m + 9].
+
+    Independent parts of the levels and of the drifts, so that a combination that never occurred stands out along one
+    axis; unrest of each metric; sizes of levels, drifts, jumps and of both kinds of parts; the three largest drifts.
 
     Of the newest rows alone. In float32, as scikit-learn sees them, so that its thresholds fall between the same rows
     here. Metrics that are not alive are 0 everywhere and count nowhere. The last column is infinite (see _NODE).
     """
-    live = np.copysign(soften(scaled), scaled)
-    short, old = smooth(live, _SHORT), len(scaled) - newest
-    jump = live - short
-    unrest = smooth(jump**2, _SHORT)[old:]
-    drift = (short - smooth(live, _LONG))[old:]
-    short, jump, size = short[old:], jump[old:], scaled.shape[-1]
-    found = np.zeros((newest, *scaled.shape[1:-1], 3 * size + 7), np.float32)
-    found[..., :size], found[..., size : 2 * size] = short, drift
-    found[..., 2 * size : 3 * size] = np.sqrt(unrest)
+    short, drift, jump = _views(scaled)
+    old, size = len(scaled) - newest, scaled.shape[-1]
+    unrest = np.sqrt(smooth(jump**2, _SHORT)[old:])
+    short, drift, jump = short[old:], drift[old:], jump[old:]
+    levels, drifts = (soft(np.matvec(turn, part)) for turn, part in zip(turns, (short, drift), strict=True))
+    found = np.zeros((newest, *scaled.shape[1:-1], 3 * size + 9), np.float32)
+    for place, part in enumerate((levels, drifts, unrest)):
+        found[..., place * size : (place + 1) * size] = part
     count = np.maximum(alive.sum(axis=-1), 1)
-    for place, part in enumerate((short, drift, jump), start=3 * size):
+    for place, part in enumerate((short, drift, jump, levels, drifts), start=3 * size):
         found[..., place] = np.sqrt((part**2).sum(axis=-1) / count)
     largest = np.sort(np.abs(drift), axis=-1)[..., : -min(size, 3) - 1 : -1]
-    found[..., 3 * size + 3 : 3 * size + 3 + min(size, 3)] = largest
+    found[..., 3 * size + 5 : 3 * size + 5 + min(size, 3)] = largest
     found[..., -1] = np.inf
     return found
 
@@ -163,7 +179,7 @@ def _told(alive: Floats) -> Places:
     live, size = np.flatnonzero(alive), len(alive)
     if not live.size:
         return np.zeros(1, dtype=np.intp)
-    whole = 3 * size + np.arange(3 + min(len(live), 3))
+    whole = 3 * size + np.arange(5 + min(len(live), 3))
     return np.concatenate([live, size + live, 2 * size + live, whole])
 
 
@@ -177,7 +193,7 @@ def _export(forest: Any, told: Places, metrics: int) -> dict[str, Any]:
     for tree in trees:
         leaf = tree.children_left < 0
         depth = _depths(tree.children_left, tree.children_right) + _path(tree.n_node_samples)
-        feature = np.where(leaf, 3 * metrics + 6, told[np.where(leaf, 0, tree.feature)])
+        feature = np.where(leaf, 3 * metrics + 8, told[np.where(leaf, 0, tree.feature)])
         skip = np.where(leaf, 0, tree.children_right - np.arange(tree.node_count))
         parts.append(_nodes(np.where(leaf, depth, tree.threshold), feature, skip))
     root = np.cumsum([0, *(len(part) for part in parts[:-1])])

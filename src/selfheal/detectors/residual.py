@@ -24,6 +24,7 @@ from selfheal.detectors.base import (
     scaling_of,
     silences,
     smooth,
+    soft,
     whitening,
 )
 from selfheal.detectors.stack import stacked_arrays, taken
@@ -78,7 +79,9 @@ class ResidualDetector(ABC):
         # A band has a floor: a forecast that was right to the last digit in training is luck, not precision.
         self._arrays["error"] = np.maximum(np.sqrt(np.mean(np.minimum(error, 8.0) ** 2, axis=0)), 0.1)
         if self.joint:
-            self._arrays["whitening"] = whitening(self.deviations(window), self._arrays["alive"]).astype(np.float32)
+            self._arrays["whitening"] = whitening(soft(self.deviations(window)), self._arrays["alive"]).astype(
+                np.float32
+            )
         return self
 
     def _needed(self, _window: MetricWindow, /) -> int:
