@@ -120,13 +120,19 @@ def test_numbers_have_three_digits_that_matter() -> None:
 
 
 def test_the_memory_of_a_child_is_counted_with_its_parents() -> None:
-    hold = "import time; held = bytearray(60_000_000); print('ready', flush=True); time.sleep(60)"
-    alone = of_family(os.getpid())
-    with peak() as most, subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE) as child:
-        assert child.stdout is not None
-        child.stdout.readline()
-        together, one = of_family(os.getpid()), resident(child.pid)
-        child.kill()
-    assert together > alone + 55_000_000
-    assert one > 60_000_000
-    assert most[0] >= alone
+    hold = "held = bytearray(b'x') * 60_000_000; print('ready', flush=True); input()"
+    parent = f"import subprocess, sys; {hold.split(';')[0]}; subprocess.run([sys.executable, '-c', {hold!r}])"
+    with subprocess.Popen([sys.executable, "-c", parent], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as family:
+        assert family.stdout is not None
+        family.stdout.readline()
+        together, alone = of_family(family.pid), resident(family.pid)
+        family.communicate(b"\n")
+    assert together > 120_000_000 > alone > 60_000_000
+
+
+def test_the_peak_is_at_least_what_there_was_at_the_start() -> None:
+    before = of_family(os.getpid())
+    with peak() as most:
+        held = bytearray(b"x") * 10_000_000
+    assert most[0] >= 0.9 * before
+    assert len(held) == 10_000_000
