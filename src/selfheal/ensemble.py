@@ -21,7 +21,7 @@ from selfheal.catalogue import catalogue_hash
 from selfheal.detectors import DETECTORS
 from selfheal.detectors.base import Detector, Flags, check_names, silences
 from selfheal.errors import BadModel, BadRequest, NoData
-from selfheal.injection import inject
+from selfheal.injection import clear_of, inject
 from selfheal.jury import Finding, Juror, Jury
 from selfheal.members import CHUNK, Members, Pooled, Progress, alike, chunks, spell
 from selfheal.protocol import Instance, ModelInfo, Prediction
@@ -394,6 +394,8 @@ def _learn_confidence(ensemble: Ensemble, windows: Sequence[MetricWindow], seed:
         _, surprises, _ = ensemble._surprises(changed)
         if len(surprises) >= 2:
             table = np.column_stack([surprises.get(n, np.full(len(window), np.nan)) for n in ensemble.members])
-            rows.append(evidence(table)[CHUNK // 4 :])
-            faulty.append(flags[CHUNK // 4 :])
+            told = np.flatnonzero(clear_of(flags))
+            told = told[told >= CHUNK // 4]
+            rows.append(evidence(table)[told])
+            faulty.append(flags[told])
     return Confidence.learn(np.vstack(rows), np.concatenate(faulty)) if rows else Confidence.default()

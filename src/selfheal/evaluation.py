@@ -19,7 +19,7 @@ import numpy.typing as npt
 from selfheal.catalogue import catalogue_hash
 from selfheal.comparison import MARGINS, Margins, better
 from selfheal.errors import NoData
-from selfheal.injection import inject
+from selfheal.injection import clear_of, inject
 from selfheal.measures import episodes_interval, mean, phi, precision_recall, rate_interval, reliability, share_interval
 from selfheal.report import Curve, Data, Matrix, Precision, Rate, Report, SetRow, WorkloadRow
 from selfheal.vote import QUORUM
@@ -191,7 +191,8 @@ class _Tally:
         """All of it together."""
         days, false = sum(one.days for one in self.calm), sum(one.episodes for one in self.calm)
         waits, delays = [w for one in self.ill for w in one.waits], [w for one in self.ill for w in one.delays]
-        ece, bins = reliability([(one.trace.confidence, one.faulty) for one in self.ill], ANOMALOUS)
+        told = [(one, clear_of(one.faulty)) for one in self.ill]
+        ece, bins = reliability([(one.trace.confidence[rows], one.faulty[rows]) for one, rows in told], ANOMALOUS)
         return Report(
             metrics=self.ensemble.names,
             step=self.ensemble.step,

@@ -46,6 +46,21 @@ FAULTS: Mapping[str, tuple[Shape, int]] = MappingProxyType(
 """Shape and number of metrics it touches."""
 
 
+AFTERMATH = 20
+"""Rows after a fault in which detectors may still remember it: neither normal nor faulty."""
+
+
+def clear_of(faulty: Flags) -> Flags:
+    """Which rows are either faulty or far enough behind a fault to be normal, shape [t].
+
+    Args:
+        faulty: Rows with a visible fault, shape [t].
+    """
+    recent = np.convolve(faulty, np.ones(AFTERMATH + 1))[: len(faulty)] > 0
+    found: Flags = faulty | ~recent
+    return found
+
+
 def inject(window: MetricWindow, random: np.random.Generator, share: float = 0.25) -> tuple[MetricWindow, Flags]:
     """Copy a window of normal data and put faults into a share of its rows.
 

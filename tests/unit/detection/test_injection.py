@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfheal.injection import inject
+from selfheal.injection import AFTERMATH, clear_of, inject
 from tests.unit.detection.series import daily
 
 WINDOW = daily(("a", "b", "c"), 3)
@@ -33,3 +33,12 @@ def test_data_without_life_take_no_faults() -> None:
         changed, faulty = inject(dead, np.random.default_rng(0))
         assert changed is dead
         assert not faulty.any()
+
+
+def test_rows_soon_after_a_fault_are_neither_normal_nor_faulty() -> None:
+    faulty = np.zeros(100, dtype=bool)
+    faulty[40:50] = True
+    clear = clear_of(faulty)
+    assert clear[:50].all()
+    assert not clear[50 : 50 + AFTERMATH].any()
+    assert clear[50 + AFTERMATH :].all()
