@@ -394,8 +394,7 @@ def _learn_confidence(ensemble: Ensemble, windows: Sequence[MetricWindow], seed:
         _, surprises, _ = ensemble._surprises(changed)
         if len(surprises) >= 2:
             table = np.column_stack([surprises.get(n, np.full(len(window), np.nan)) for n in ensemble.members])
-            told = np.flatnonzero(clear_of(flags))
-            told = told[told >= CHUNK // 4]
+            told = CHUNK // 4 + np.flatnonzero(clear_of(flags)[CHUNK // 4 :])
             rows.append(evidence(table)[told])
             faulty.append(flags[told])
     return Confidence.learn(np.vstack(rows), np.concatenate(faulty)) if rows else Confidence.default()
