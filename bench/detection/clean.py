@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any
 
 import numpy as np
@@ -97,7 +98,8 @@ def summary(found: Sequence[Quiet]) -> list[dict[str, Any]]:
                 "falseAlarmsPerDay": sum(one.episodes for one in ours) / sum(one.days for one in ours),
                 "alarmedShare": sum(one.rows for one in ours) / sum(one.of for one in ours),
                 "realisedOverNominal": {
-                    name: float(np.median([one[name] for one in votes if name in one])) / level for name in DETECTORS
+                    name: median(known) / level if (known := [one[name] for one in votes if name in one]) else None
+                    for name in DETECTORS
                 },
             }
         )
@@ -129,7 +131,8 @@ def clean(
         return
     table = Table("level", "false alarms/d", "rows alarmed", *(f"{name} x" for name in DETECTORS))
     for row in rows:
-        ratios = (f"{row['realisedOverNominal'][name]:.1f}" for name in DETECTORS)
+        known = row["realisedOverNominal"]
+        ratios = ("-" if known[name] is None else f"{known[name]:.1f}" for name in DETECTORS)
         table.add_row(f"{row['level']:g}", f"{row['falseAlarmsPerDay']:.2f}", f"{row['alarmedShare']:.2%}", *ratios)
     console = Console()
     console.print(table)
