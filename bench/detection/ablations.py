@@ -29,6 +29,7 @@ from selfheal.detectors.residual import ResidualDetector
 from selfheal.ensemble import Ensemble, split
 from selfheal.errors import WrongUse
 from selfheal.members import Members
+from selfheal.window import read_table
 
 FIGURES = ("vus_pr", "f1", "event_recall", "false_episodes_per_day", "false_alarm_rate", "ece")
 HEADS = ("VUS-PR", "F1", "ev.rec", "false/d", "FAR", "ECE")
@@ -80,9 +81,7 @@ LEVERS: Mapping[str, Lever] = {
 
 def judge(file: Path, name: str, seed: int, out: Path) -> str:
     """Train on one series and write what each variant says of it, in the referee's layout below ``out/VARIANT``."""
-    import pandas as pd
-
-    series = Series.read(pd.read_parquet(file), name)
+    series = Series.read(read_table(file), name)
     training, held_back = split([series.training])
     members = [Members.fit(detector, training, seed=seed) for detector in DETECTORS]
     usual: Ensemble | None = None

@@ -24,7 +24,7 @@ from selfheal.detectors import DETECTORS
 from selfheal.ensemble import Ensemble, split
 from selfheal.errors import NoData
 from selfheal.members import Members
-from selfheal.window import DAY
+from selfheal.window import DAY, read_table
 
 LEVELS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 AT_MOST = 2.0
@@ -57,9 +57,7 @@ def listen(file: Path, name: str) -> list[Quiet]:
 
     Labels and test rows are not read.
     """
-    import pandas as pd
-
-    series = Series.read(pd.read_parquet(file), name)
+    series = Series.read(read_table(file), name)
     training, held_back = split([series.training])
     calibration, judged = halves(held_back)
     members = [Members.fit(detector, training) for detector in DETECTORS]

@@ -22,6 +22,7 @@ from selfheal.backtest import Series
 from selfheal.ensemble import Ensemble
 from selfheal.errors import NoData
 from selfheal.protocol import Prediction
+from selfheal.window import read_table
 
 FAMILIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"cpu-stress": ("cpu",), "memory-stress": ("memory",), "network-delay": ("network", "net_in", "net_out")}
@@ -53,7 +54,7 @@ def sockshop(
 
 
 def _asked(file: Path, faults: pd.DataFrame, seed: int) -> Iterator[tuple[str, list[Prediction]]]:
-    series = Series.read(pd.read_parquet(file), file.stem)
+    series = Series.read(read_table(file), file.stem)
     ensemble = Ensemble.fit([series.training], seed=seed)
     for moment, kind in zip(faults["timestamp"], faults["fault-type"], strict=True):
         start = int(np.searchsorted(series.whole.times, np.datetime64(moment)))

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from selfheal.detectors import DETECTORS
 from selfheal.ensemble import Ensemble
 from selfheal.errors import NoData, SelfhealError, WrongUse
-from selfheal.window import MetricWindow, places_on_grid
+from selfheal.window import MetricWindow, places_on_grid, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,10 +133,8 @@ def _in_order(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
     try:
-        return pd.read_parquet(path)
+        return read_table(path)
     except FileNotFoundError:
         raise WrongUse(f"{path} does not exist") from None
     except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -355,6 +356,23 @@ def save_windows(folder: Path, windows: Sequence[MetricWindow]) -> None:
     (folder / "manifest.json").write_text(json.dumps({"format": _FORMAT, "windows": entries}, indent=1) + "\n")
 
 
+def read_table(file: Path) -> pd.DataFrame:
+    """A parquet file, read on this thread alone.
+
+    Arrow's own threads may still run when the interpreter ends, and then abort a process whose work is done
+    (apache/arrow, issue 34314): a step of the pipeline would fail after it had succeeded.
+
+    Raises:
+        OSError: When it cannot be read.
+        ValueError: When it is no parquet file.
+    """
+    from pyarrow.parquet import ParquetFile
+
+    with BytesIO(file.read_bytes()) as content:
+        table = ParquetFile(content, pre_buffer=False).read(use_threads=False)
+    return table.to_pandas(use_threads=False)
+
+
 def load_windows(folder: Path) -> list[MetricWindow]:
     """Read what :func:`save_windows` wrote, in the same order.
 
@@ -369,7 +387,7 @@ def load_windows(folder: Path) -> list[MetricWindow]:
         if manifest["format"] != _FORMAT:
             raise WrongUse(f"{folder}: windows of format {manifest['format']}, this version reads {_FORMAT}")
         for entry in manifest["windows"]:
-            frame = pd.read_parquet(folder / entry["file"])
+            frame = read_table(folder / entry["file"])
             times = pd.DatetimeIndex(frame.index).to_numpy().astype("datetime64[s]")
             names = tuple(str(name) for name in frame.columns)
             window = MetricWindow(entry["workload"], times, frame.to_numpy(dtype=float), names, float(entry["step"]))

@@ -1,5 +1,7 @@
 """Windows: grids, gaps, counters, requests, storage."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from selfheal.errors import BadRequest, WrongUse
 from selfheal.protocol import Instance
 from selfheal.window import MetricWindow, fill_gaps, guess_step, increases, is_counter, load_windows, save_windows
-from tests.unit.detection.series import daily
+from tests.unit.detection.series import SOURCES, daily
 
 
 def test_a_request_becomes_a_window_that_ends_at_its_end_with_gaps_as_nan() -> None:
@@ -124,3 +126,21 @@ def test_infinities_and_wrong_shapes_are_refused() -> None:
         window.with_values(np.full_like(window.values, np.inf))
     with pytest.raises(BadRequest, match="values for"):
         window.with_values(window.values[:-1])
+
+
+def test_reading_a_table_leaves_no_thread_behind(tmp_path: Path) -> None:
+    """Arrow's threads can abort a process at its end, whose work is done."""
+    file = tmp_path / "table.parquet"
+    pd.DataFrame({"x": np.arange(100_000.0), "y": np.arange(100_000.0)}).to_parquet(file)
+    code = (
+        "import re, sys, pathlib\n"
+        "import numpy, pandas, pyarrow.parquet\n"
+        "from selfheal.window import read_table\n"
+        "status = pathlib.Path('/proc/self/status')\n"
+        "def threads(): return int(re.search(r'Threads:\\s+(\\d+)', status.read_text())[1])\n"
+        "before = threads()\n"
+        "table = read_table(pathlib.Path(sys.argv[1]))\n"
+        "assert len(table) == 100_000\n"
+        "assert threads() == before, (before, threads())\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(file)], env=SOURCES, check=True, timeout=120)
