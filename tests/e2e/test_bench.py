@@ -59,7 +59,10 @@ def test_a_pod_finds_a_service_by_its_name_and_reaches_it_through_its_cluster_ad
     # The cart answers 200 only when it reached http://orders:8080 itself.
     pods = client.items("/api/v1/namespaces/shop/pods", labelSelector="app.kubernetes.io/name=cart")
     cart = pods[0]["metadata"]["name"]
-    asked = shop.cluster.kubectl("get", "--raw", f"/api/v1/namespaces/shop/pods/{cart}:8080/proxy/")
+    path = f"/api/v1/namespaces/shop/pods/{cart}:8080/proxy/"
+    # kube-proxy writes its rules some seconds after the pod behind a Service is ready, as on every cluster.
+    until(lambda: shop.cluster.plane.kubectl_ok("get", "--raw", path), 20)
+    asked = shop.cluster.kubectl("get", "--raw", path)
     assert asked.strip() == "cart"
 
 
