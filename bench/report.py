@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bench.drawing import style
 from bench.faults import Fault
 from bench.watch import Event, Heal
 
-_GREY = "#7d8590"
 _MARKS = ("fault", "reported", "detected", "applied", "recovered", "verified", "ended")
 
 _STYLE = """
@@ -124,17 +123,7 @@ def _plot(chapter: Chapter) -> str:
     curve = chapter.curve
     if not curve.values:
         return "<p class='soft'>Prometheus has no samples of this metric.</p>"
-    with mpl.rc_context(
-        {
-            "svg.fonttype": "none",  # text stays text: it can be read aloud and found
-            "font.size": 9,
-            "axes.edgecolor": _GREY,
-            "axes.labelcolor": _GREY,
-            "text.color": _GREY,
-            "xtick.color": _GREY,
-            "ytick.color": _GREY,
-        }
-    ):
+    with style():
         figure = Figure(figsize=(7.2, 2.9), layout="constrained")
         axes = figure.add_subplot()
         axes.plot(curve.seconds, curve.values, color="#2f81f7", linewidth=2, label="measured")

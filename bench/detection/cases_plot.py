@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -15,27 +14,17 @@ from matplotlib.figure import Figure
 from bench.detection.cases import TOGETHER, Story
 from bench.detection.synthetic import SERVICES
 from bench.detection.typing_faults import Injected
+from bench.drawing import GREY, style
 from selfheal.window import Floats
 
-_GREY, _BLUE, _RED, _GREEN, _OCHRE = "#7d8590", "#2f81f7", "#e5534b", "#2da44e", "#9a6700"
+_BLUE, _RED, _GREEN, _OCHRE = "#2f81f7", "#e5534b", "#2da44e", "#9a6700"
 _MIB = float(1 << 20)
 
 
 @contextmanager
 def _drawn(file: Path, rows: int, height: float) -> Iterator[list[Axes]]:
     """A figure of ``rows`` plots below each other, written when the block ends."""
-    with mpl.rc_context(
-        {
-            "svg.fonttype": "none",  # text stays text: it can be read aloud and found
-            "svg.hashsalt": "selfheal",  # the same drawing is the same file
-            "font.size": 9,
-            "axes.edgecolor": _GREY,
-            "axes.labelcolor": _GREY,
-            "text.color": _GREY,
-            "xtick.color": _GREY,
-            "ytick.color": _GREY,
-        }
-    ):
+    with style(salt="selfheal"):
         figure = Figure(figsize=(7.2, height), layout="constrained")
         axes = [figure.add_subplot(rows, 1, row + 1) for row in range(rows)]
         yield axes
@@ -76,7 +65,7 @@ def plot_leaks(file: Path, found: dict[str, tuple[Story, Story, Injected]]) -> N
     with _drawn(file, len(found), 5.4) as plots:
         for axes, (name, (leak, calm, _)) in zip(plots, found.items(), strict=True):
             _line(axes, leak, "pod_memory_usage", _BLUE, "leaks 10 % an hour", _MIB)
-            _line(axes, calm, "pod_memory_usage", _GREY, "the same day without the leak", _MIB)
+            _line(axes, calm, "pod_memory_usage", GREY, "the same day without the leak", _MIB)
             axes.axhline(SERVICES[name].limit / _MIB, color=_RED, linestyle="--", label="limit")
             _alarms(axes, leak, _OCHRE, "anomaly")
             told = leak.first("MemoryLeak")
