@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +14,10 @@ from selfheal.cli.app import app
 from selfheal.ensemble import Ensemble, Members
 from selfheal.errors import Conflict, NoData
 from selfheal.registry import Registry
-from selfheal.report import Data, Rate, Report
 from selfheal.window import MetricWindow, grid
+from tests.support.reports import report
 
 pytestmark = pytest.mark.integration
-
-MOMENT = datetime(2026, 11, 23, tzinfo=UTC)
-
-
-def report(false: float) -> Report:
-    rate = Rate(nominal=0.01, realised=0.01, voted=0.0, rows=100)
-    return Report(
-        metrics=("cpu",),
-        step=60.0,
-        catalogue="sha256:1",
-        held_back=Data(start=MOMENT, end=MOMENT, workloads=1, rows=100, digest="sha256:2"),
-        rates={"arima": rate},
-        vote=rate,
-        false_episodes_per_day=false,
-        events=10,
-        recall=0.9,
-        delay=60.0,
-        ece=0.05,
-        correlation={},
-        workloads=(),
-    )
 
 
 @pytest.fixture(scope="module")

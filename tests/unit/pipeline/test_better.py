@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from selfheal.evaluation import MARGINS, better
-from selfheal.report import Data, Rate, Report
-
-MOMENT = datetime(2026, 11, 23, tzinfo=UTC)
-
-
-def report(false: float | None, recall: float | None, ece: float | None = 0.05) -> Report:
-    rate = Rate(nominal=0.001, realised=0.001, voted=0.0, rows=100)
-    return Report(
-        metrics=("pod_memory_usage",),
-        step=60.0,
-        catalogue="sha256:1",
-        held_back=Data(start=MOMENT, end=MOMENT, workloads=1, rows=100, digest="sha256:2"),
-        rates={"arima": rate},
-        vote=rate,
-        false_episodes_per_day=false,
-        events=10,
-        recall=recall,
-        delay=60.0,
-        ece=ece,
-        correlation={},
-        workloads=(),
-    )
-
+from selfheal.report import Report
+from tests.support.reports import report
 
 sane_false = st.floats(0, MARGINS.most_false)
 sane_recall = st.floats(MARGINS.least_recall, 1)
