@@ -7,7 +7,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -172,13 +172,13 @@ def ablations(
     figures = []
     for seed in range(seeds):
         folder = out.absolute() / f"seed{seed}"
-        with ProcessPoolExecutor(jobs) as pool:
-            work = pool.map(_one, ((data / f"{name}.parquet", name, seed, folder) for name in names))
+        with ProcessPoolExecutor(jobs) as workers:
+            work = workers.map(_one, ((data / f"{name}.parquet", name, seed, folder) for name in names))
             list(track(work, f"seed {seed}", total=len(names), console=console))
-        score = partial(_score, referee, python, data)
-        figures.append(
-            {lever: score(folder / lever.replace(" ", "-")) for lever in track(LEVERS, "referee", console=console)}
-        )
+        folders = [folder / lever.replace(" ", "-") for lever in LEVERS]
+        with ThreadPoolExecutor(jobs) as pool:  # each waits for a process of the referee
+            found = pool.map(partial(_score, referee, python, data), folders)
+            figures.append(dict(zip(LEVERS, track(found, "referee", total=len(LEVERS), console=console), strict=True)))
     rows = summary(figures)
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
