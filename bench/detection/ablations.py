@@ -16,24 +16,30 @@ from statistics import mean, pstdev
 from typing import Annotated, Any
 from unittest.mock import patch
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from bench.detection.series import names_of
+from selfheal import ensemble as ensembles
+from selfheal import hearing
 from selfheal.backtest import Series, scores
 from selfheal.calibration import VoteSettings
 from selfheal.detectors import DETECTORS, base
+from selfheal.detectors.base import Flags
 from selfheal.detectors.residual import ResidualDetector
 from selfheal.ensemble import Ensemble, split
 from selfheal.errors import WrongUse
+from selfheal.hearing import Hearing
 from selfheal.members import Members
 from selfheal.window import read_table
 
 FIGURES = ("vus_pr", "f1", "event_recall", "false_episodes_per_day", "false_alarm_rate", "ece")
 HEADS = ("VUS-PR", "F1", "ev.rec", "false/d", "FAR", "ECE")
 BASE = "as it is"
+_AN_AGE = 1e12  # seconds
 
 
 @dataclass(frozen=True)
@@ -43,16 +49,22 @@ class Lever:
     Attributes:
         votes: Changes how surprise becomes votes.
         without: A detector left out.
-        patched: Changes how deviations become scores; the ensemble is calibrated again under it.
+        patched: Changes what the code does.
+        again: Whether that changes scores, so that the ensemble must be calibrated under it.
     """
 
     votes: Callable[[VoteSettings], VoteSettings] = lambda settings: settings
     without: str = ""
     patched: Callable[[], AbstractContextManager[object]] = nullcontext
+    again: bool = False
 
 
 def _votes(**changes: Any) -> Lever:
     return Lever(votes=lambda settings: replace(settings, **changes))
+
+
+def _scores(patched: Callable[[], AbstractContextManager[object]]) -> Lever:
+    return Lever(patched=patched, again=True)
 
 
 def _unsmoothed() -> AbstractContextManager[object]:
@@ -63,6 +75,14 @@ def _unsmoothed() -> AbstractContextManager[object]:
     return stack
 
 
+def _unchanged(ensemble: Ensemble, _: Sequence[Hearing]) -> Ensemble:
+    return ensemble
+
+
+def _all(alarmed: Flags, _: float) -> Flags:
+    return np.ones_like(alarmed)
+
+
 LEVERS: Mapping[str, Lever] = {
     BASE: Lever(),
     "level 0.003": _votes(level=0.003, release=0.006),
@@ -70,11 +90,12 @@ LEVERS: Mapping[str, Lever] = {
     "no persistence": _votes(needed=1, among=1),
     "no hysteresis": Lever(votes=lambda settings: replace(settings, release=settings.level)),
     "wide hysteresis": Lever(votes=lambda settings: replace(settings, release=5 * settings.level)),
-    "no end of a stuck alarm": _votes(stuck=math.inf),
-    "stuck after 6 h": _votes(stuck=6 * 3600.0),
-    "not measured anew after silence": Lever(patched=lambda: patch.object(base, "SILENCE", math.inf)),
-    "no knee": Lever(patched=lambda: patch.object(base, "KNEE", base.WILD)),
-    "no smoothing": Lever(patched=_unsmoothed),
+    "not calibrated again": Lever(patched=lambda: patch.object(Ensemble, "recalibrated", _unchanged)),
+    "calibrated with alarms": Lever(patched=lambda: patch.object(ensembles, "usual", _all)),
+    "no alarm is a new state": Lever(patched=lambda: patch.object(hearing, "NEW_STATE", _AN_AGE)),
+    "not measured anew after silence": _scores(lambda: patch.object(base, "SILENCE", math.inf)),
+    "no knee": _scores(lambda: patch.object(base, "KNEE", base.WILD)),
+    "no smoothing": _scores(_unsmoothed),
     **{f"without {name}": Lever(without=name) for name in DETECTORS},
 }
 
@@ -87,7 +108,7 @@ def judge(file: Path, name: str, seed: int, out: Path) -> str:
     usual: Ensemble | None = None
     for lever_name, lever in LEVERS.items():
         with lever.patched():
-            if usual is None or lever.patched is not nullcontext:
+            if usual is None or lever.again:
                 ensemble = Ensemble.assemble(members, held_back, seed=seed)
                 usual = usual or ensemble
             else:
@@ -105,7 +126,7 @@ def _changed(ensemble: Ensemble, lever: Lever) -> Ensemble:
 
 def _score(referee: Path, python: Path, data: Path, found: Path) -> dict[str, dict[str, Any]]:
     """The referee's figures by set, and for all."""
-    table = found.with_suffix(".json")
+    table = found.parent / f"{found.name}.json"
     command = [str(python), str(referee), "score", "--data", str(data), "--scores", str(found), "--json", str(table)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -1,5 +1,7 @@
 """Fit on the train part of one series, run causally over its test part, write what the ensemble said of each row.
 
+As in service, the ensemble is calibrated again every day of the test part, on what was known by then.
+
 ``python -m selfheal.backtest SERIES.parquet --out SCORES.parquet``.
 Exit codes: 0 done, 1 failed, 2 wrong use, 3 no data.
 """
@@ -9,18 +11,22 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from selfheal.detectors import DETECTORS
-from selfheal.ensemble import Ensemble
+from selfheal.detectors.base import Flags
+from selfheal.ensemble import Ensemble, Trace
 from selfheal.errors import NoData, SelfhealError, WrongUse
-from selfheal.window import MetricWindow, places_on_grid, read_table
+from selfheal.hearing import Hearing
+from selfheal.window import DAY, Floats, MetricWindow, places_on_grid, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,14 +84,43 @@ def scores(ensemble: Ensemble, series: Series) -> pd.DataFrame:
     """
     import pandas as pd
 
-    trace, rows, length = ensemble.trace(series.whole), series.judged, len(series.whole)
-    found = {"score": trace.score[rows], "anomaly": trace.anomaly[rows], "confidence": trace.confidence[rows]}
+    heard, rows = ensemble.hear(series.whole), series.judged
+    parts = [(begin, end, then.read(heard.until(end))) for begin, end, then in _days(ensemble, series, heard)]
+
+    def joined(column: Callable[[Trace], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        return np.concatenate([column(trace)[begin:end] for begin, end, trace in parts])[rows]
+
+    found = {
+        "score": joined(attrgetter("score")),
+        "anomaly": joined(attrgetter("anomaly")),
+        "confidence": joined(attrgetter("confidence")),
+    }
     for detector in DETECTORS:
-        if detector in trace.abstained:
-            log.warning("%s: %s abstains, it %s", series.whole.workload, detector, trace.abstained[detector])
-        found[f"{detector}_score"] = trace.scores.get(detector, np.zeros(length))[rows]
-        found[f"{detector}_vote"] = trace.votes.get(detector, np.zeros(length, dtype=bool))[rows]
+        if detector in heard.raw:
+            found[f"{detector}_score"] = joined(partial(_score_of, detector))
+            found[f"{detector}_vote"] = joined(partial(_vote_of, detector))
+        else:
+            why = heard.abstained.get(detector, "is no part of the ensemble")
+            log.warning("%s: %s abstains, it %s", series.whole.workload, detector, why)
+            found |= {f"{detector}_score": np.zeros(len(rows)), f"{detector}_vote": np.zeros(len(rows), dtype=bool)}
     return pd.DataFrame(found)
+
+
+def _score_of(detector: str, trace: Trace) -> Floats:
+    return trace.scores[detector]
+
+
+def _vote_of(detector: str, trace: Trace) -> Flags:
+    return trace.votes[detector]
+
+
+def _days(ensemble: Ensemble, series: Series, heard: Hearing) -> Iterator[tuple[int, int, Ensemble]]:
+    """First row of each day of the test part, the row after its last, and the ensemble in service then."""
+    first, rows = len(series.training), len(series.whole)
+    day = max(round(DAY / series.whole.step), 1)
+    yield 0, min(first + day, rows), ensemble
+    for begin in range(first + day, rows, day):
+        yield begin, min(begin + day, rows), ensemble.recalibrated([heard.until(begin)])
 
 
 def backtest(frame: pd.DataFrame, name: str = "series", *, seed: int = 0) -> pd.DataFrame:

@@ -1,8 +1,8 @@
 """From raw scores to votes and to confidence, in three separate steps.
 
 1. **p-value**: how often would normal data score as high? The bulk is ranked against held-back recent normal data, the
-   tail is a fitted exponential of the log-score. The reference stands still: an incident cannot teach it that incidents
-   are normal. Only scores that stay high for hours move it, so that no alarm is stuck on for good.
+   tail is a fitted exponential of the log-score. The reference stands still between two calibrations: an incident
+   cannot teach it that incidents are normal (:mod:`selfheal.hearing` says what it is learned from).
 2. **vote**: the p-value passes a level in k of the last m rows, and holds until it is quiet again (hysteresis).
 3. **confidence**: a logistic curve from the evidence of the votes to the probability of a real anomaly, fitted on
    faults injected into held-back normal data (:mod:`selfheal.injection`), never on labels.
@@ -41,19 +41,12 @@ class VoteSettings:
         release: p-value above which a raised vote begins to fall.
         needed: Rows of the last ``among`` that must count.
         among: Length of the memory, in rows.
-        stuck: Seconds beyond ``level`` after which the new state is taken for normal and the reference begins to
-            follow. An incident of a day stays an incident; a new release must not alarm for good.
-        follow: Seconds in which a stuck reference moves by the width of its tail.
-        forget: Seconds in which it moves back by as much once scores are low again.
     """
 
     level: float = 0.01
     release: float = 0.02
     needed: int = 2
     among: int = 3
-    stuck: float = 86_400.0
-    follow: float = 1800.0
-    forget: float = 86_400.0
 
     @classmethod
     def for_step(cls, step: float) -> Self:
@@ -107,41 +100,11 @@ class Reference:
         tail = max(float(over.mean()) if over.size else 0.0, far, _LEAST_TAIL)
         return cls(middle, tail, np.quantile(logs, np.linspace(0, _MIDDLE, 19)))
 
-    def surprise(self, scores: Floats, shift: Floats | float = 0.0) -> Floats:
-        """-log10 of the p-value of each row, shape [t].
-
-        Args:
-            scores: Raw scores, shape [t].
-            shift: How far the reference has moved (:meth:`shift`), shape [t]; by default it stands.
-        """
-        logs = _log(scores) - shift
+    def surprise(self, scores: Floats) -> Floats:
+        """-log10 of the p-value of each row; both of shape [t]."""
+        logs = _log(scores)
         rank = np.interp(logs, self.body, np.linspace(0, _MIDDLE, len(self.body)))
         return _surprise((logs - self.middle) / self.tail, rank)
-
-    def shift(self, scores: Floats, settings: VoteSettings, step: float) -> Floats:
-        """How far the reference has moved before each row, in log-score: not at all until scores were high for long.
-
-        Args:
-            scores: Raw scores, shape [t].
-            settings: When and how fast it moves.
-            step: Seconds between rows.
-        """
-        logs = _log(scores)
-        raised = self.middle + self.tail * math.log((1 - _MIDDLE) / settings.release)
-        up, down = (self.tail * min(step / seconds, 1.0) for seconds in (settings.follow, settings.forget))
-        shift, stuck, limit = 0.0, 0.0, settings.stuck / step
-        found = np.zeros(len(logs))
-        if len(logs) <= limit:  # a request's window: nothing can be stuck that long
-            return found
-        for i, value in enumerate(logs):
-            found[i] = shift
-            # While following, the state is known to be new: that is forgotten more slowly than it was learned.
-            stuck = stuck + 1 if value > raised + shift else max(stuck - (0.2 if stuck > limit else 1), 0.0)
-            if value <= self.middle + shift:
-                shift = max(shift - down, 0.0)
-            elif stuck > limit:
-                shift += up
-        return found
 
 
 @dataclass(frozen=True)
@@ -168,9 +131,9 @@ class References:
         """Those at some places, in that order."""
         return References(self.middle[which], self.tail[which], self.body[which])
 
-    def surprise(self, scores: Floats, shift: Floats | float = 0.0) -> Floats:
+    def surprise(self, scores: Floats) -> Floats:
         """As :meth:`Reference.surprise`, shape [t, n]."""
-        logs = _log(scores) - shift
+        logs = _log(scores)
         ranks, last, each = (
             np.linspace(0, _MIDDLE, self.body.shape[1]),
             self.body.shape[1] - 1,
@@ -182,14 +145,6 @@ class References:
         between = ranks[knot] + (logs - left) * (ranks[1] / np.where(right > left, right - left, np.inf))
         rank = np.where(below < 0, 0.0, np.where(below >= last, _MIDDLE, between))
         return _surprise((logs - self.middle) / self.tail, rank)
-
-    def shift(self, scores: Floats, settings: VoteSettings, step: float) -> Floats:
-        """As :meth:`Reference.shift`, shape [t, n]."""
-        found = np.zeros(scores.shape)
-        if len(scores) > settings.stuck / step:
-            for i, (middle, tail) in enumerate(zip(self.middle.tolist(), self.tail.tolist(), strict=True)):
-                found[:, i] = Reference(middle, tail, self.body[i]).shift(scores[:, i], settings, step)
-        return found
 
 
 def _surprise(over: Floats, rank: Floats) -> Floats:

@@ -14,64 +14,29 @@ from pathlib import Path
 
 import numpy as np
 
+from selfheal import references
 from selfheal.answer import answer
-from selfheal.artefact import Manifest, read_manifest, write_manifest
+from selfheal.artefact import read_manifest, write_manifest
 from selfheal.calibration import Confidence, Reference, VoteSettings, evidence, raise_votes
 from selfheal.catalogue import catalogue_hash
 from selfheal.detectors import DETECTORS
-from selfheal.detectors.base import Detector, Flags, check_names, silences
+from selfheal.detectors.base import Detector, check_names, silences
 from selfheal.errors import BadModel, BadRequest, NoData
+from selfheal.hearing import Hearing, Trace, usual
 from selfheal.injection import clear_of, inject
 from selfheal.jury import Finding, Juror, Jury
-from selfheal.members import CHUNK, Members, Pooled, Progress, alike, chunks, spell
+from selfheal.members import CHUNK, Members, Pooled, Progress, alike, spell
 from selfheal.protocol import Instance, ModelInfo, Prediction
+from selfheal.stored import KIND, StoredEnsemble, restored, stored
 from selfheal.window import Floats, MetricWindow
 
 __all__ = ["Ensemble", "Members", "Progress", "Trace", "split"]
 
 _HELD_BACK = 0.2
 _LEAST_HELD_BACK = 60  # rows, but never more than a third
-_LEAST_REFERENCE = 20  # rows of held-back data without which a p-value would be invented
 _INJECTED = 12  # workloads that confidence is calibrated on; a logistic curve needs no more
 _DRAWS = 3
-_KIND = "ensemble"
 _POOLED = "(pooled)"  # no workload's name: those hold no parenthesis
-
-
-@dataclass(frozen=True)
-class Trace:
-    """Row by row over one window, all arrays of shape [t].
-
-    Attributes:
-        anomaly: At least two votes; all False where fewer than two detectors could vote.
-        score: Second largest of ``scores``; 0 where fewer than two could vote.
-        confidence: Calibrated probability that the row is anomalous.
-        votes: By detector, those that did not abstain.
-        scores: One minus the p-value, by detector.
-        abstained: Why, by detector.
-    """
-
-    anomaly: Flags
-    score: Floats
-    confidence: Floats
-    votes: Mapping[str, Flags]
-    scores: Mapping[str, Floats]
-    abstained: Mapping[str, str]
-
-
-class _Curve(Manifest):
-    """What the calibration learned, beside the general manifest."""
-
-    kind: str = _KIND
-    names: tuple[str, ...]
-    step: float
-    workloads: tuple[str, ...]
-    info: ModelInfo
-    members: tuple[str, ...]
-    references: dict[str, dict[str, tuple[float, float, tuple[float, ...]]]]
-    weights: tuple[float, ...]
-    bias: float
-    settings: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -85,6 +50,8 @@ class Ensemble:
         info: Which model this is.
         members: By detector.
         references: What normal scores look like, by workload (or the pooled model) and detector.
+        recent: The same as they looked lately, by workload; votes are measured by these where there are some.
+        calibrated: First and last second of the data that ``references`` were learned from, by workload.
         confidence: From evidence to probability.
         settings: How surprise becomes a vote.
     """
@@ -95,6 +62,8 @@ class Ensemble:
     info: ModelInfo
     members: Mapping[str, Members]
     references: Mapping[str, Mapping[str, Reference]]
+    recent: Mapping[str, Mapping[str, Reference]]
+    calibrated: Mapping[str, tuple[int, int]]
     confidence: Confidence
     settings: VoteSettings
 
@@ -126,12 +95,12 @@ class Ensemble:
         windows = [check_names(window, members[0].names) for window in alike(held_back)]
         if any(member.names != members[0].names for member in members):
             raise BadRequest("members were trained on different metrics: train them on the same windows")
-        references = {window.workload: _own_references(members, window) for window in windows}
-        references[_POOLED] = _pooled_references(members, windows)
-        workloads = tuple(name for name, found in references.items() if len(found) >= 2 and name != _POOLED)
-        if not workloads and len(references[_POOLED]) < 2:
+        known = {window.workload: references.own(members, window) for window in windows}
+        known[_POOLED] = references.pooled(members, windows)
+        workloads = tuple(name for name, found in known.items() if len(found) >= 2 and name != _POOLED)
+        if not workloads and len(known[_POOLED]) < 2:
             raise NoData(
-                f"no workload has enough history to train two detectors ({_why_none(members, windows)}): "
+                f"no workload has enough history to train two detectors ({references.why_none(members, windows)}): "
                 "collect longer and train again"
             )
         found = cls(
@@ -140,7 +109,9 @@ class Ensemble:
             workloads=workloads,
             info=ModelInfo(catalogue=catalogue_hash(members[0].names)),
             members={member.detector: member for member in members},
-            references=references,
+            references=known,
+            recent={},
+            calibrated={window.workload: _span(window) for window in windows},
             confidence=Confidence.default(),
             settings=VoteSettings.for_step(members[0].step),
         )
@@ -157,23 +128,62 @@ class Ensemble:
             MetricMismatch: When the window's metrics are not the model's.
             BadRequest: When its step is another than the model's.
         """
+        return self.read(self.hear(window))
+
+    def hear(self, window: MetricWindow) -> Hearing:
+        """What the detectors say of a window, before anything is called unusual; raises as :meth:`trace`."""
         window = self._checked(window)
-        fixed, surprises, abstained = self._surprises(window)
+        usable, raw, warmup, abstained = window.usable, {}, {}, {}
+        for detector in self.members:
+            model, reason = self._model(window.workload, detector), self._abstains(window.workload, detector, usable)
+            if isinstance(model, str) or reason:
+                abstained[detector] = reason
+            else:
+                raw[detector], warmup[detector] = model.score(window), model.warmup
+        return Hearing(window.workload, window.times, raw, warmup, abstained)
+
+    def read(self, heard: Hearing) -> Trace:
+        """What a hearing comes to.
+
+        Scores keep the standing references, so that an incident ranks as high next week as today. Votes and confidence
+        take the recent ones.
+        """
+        standing, recent = self._references(heard.workload)
+        scores = {name: 1.0 - 10.0**-found for name, found in heard.surprises(standing).items()}
+        surprises, rows = heard.surprises(recent), len(heard.times)
         votes = {name: raise_votes(found, self.settings) for name, found in surprises.items()}
-        scores = {name: 1.0 - 10.0**-found for name, found in fixed.items()}
-        rows = len(window)
         if len(votes) < 2:
             none = np.zeros(rows, dtype=bool)
-            return Trace(none, np.zeros(rows), np.zeros(rows), votes, scores, abstained)
-        table = np.column_stack([surprises.get(name, np.full(rows, np.nan)) for name in self.members])
+            return Trace(none, np.zeros(rows), np.zeros(rows), votes, scores, heard.abstained)
         return Trace(
             anomaly=np.sum(list(votes.values()), axis=0) >= 2,
             score=np.sort(list(scores.values()), axis=0)[-2],
-            confidence=self.confidence(evidence(table)),
+            confidence=self.confidence(self._evidence(surprises, rows)),
             votes=votes,
             scores=scores,
-            abstained=abstained,
+            abstained=heard.abstained,
         )
+
+    def recalibrated(self, heard: Sequence[Hearing]) -> Ensemble:
+        """With votes that are measured by what was usual lately.
+
+        The data of the calibration count as they did then; what came later counts without its alarms, as the standing
+        references tell them: what was learned yesterday has no say in what is learned today.
+
+        Args:
+            heard: Of windows that reach back to the data of the calibration; strangers are left as they are. Rows
+                before that were trained on and are ignored.
+        """
+        recent = dict(self.recent)
+        standing = replace(self, recent={})
+        for one in heard:
+            if one.workload in self._known:
+                first, last = self.calibrated[one.workload]
+                seconds = one.times.astype("datetime64[s]").astype(np.int64)
+                telling = (seconds <= last) | usual(standing.read(one).anomaly, self.step)
+                learned = one.learn(telling & (seconds >= first), references.LEAST)
+                recent[one.workload] = {**self.references[one.workload], **learned}
+        return replace(self, recent=recent)
 
     def predict(self, instances: Sequence[Instance]) -> list[Prediction]:
         """Answer a request, one prediction for each instance, in order.
@@ -209,16 +219,15 @@ class Ensemble:
         """Write members and calibration into a folder: numbers and JSON, nothing that could run."""
         for name, member in self.members.items():
             member.save(folder / name)
-        manifest = _Curve(
+        manifest = StoredEnsemble(
             names=self.names,
             step=self.step,
             workloads=self.workloads,
             info=self.info,
             members=tuple(self.members),
-            references={
-                workload: {name: (r.middle, r.tail, tuple(r.body.tolist())) for name, r in found.items()}
-                for workload, found in self.references.items()
-            },
+            references=stored(self.references),
+            recent=stored(self.recent),
+            calibrated=dict(self.calibrated),
             weights=tuple(self.confidence.weights.tolist()),
             bias=self.confidence.bias,
             settings=self.settings.to_numbers(),
@@ -232,7 +241,7 @@ class Ensemble:
         Raises:
             BadModel: When it is damaged, altered or of another format.
         """
-        manifest = read_manifest(folder, _Curve, _KIND)
+        manifest = read_manifest(folder, StoredEnsemble, KIND)
         members = {name: Members.load(folder / name) for name in manifest.members if name in DETECTORS}
         if len(members) < len(manifest.members) or any(m.names != manifest.names for m in members.values()):
             raise BadModel(f"{folder}: its members do not fit its manifest: train or fetch the model again")
@@ -247,10 +256,9 @@ class Ensemble:
             workloads=manifest.workloads,
             info=manifest.info,
             members=members,
-            references={
-                workload: {name: Reference(m, t, np.array(body)) for name, (m, t, body) in found.items()}
-                for workload, found in manifest.references.items()
-            },
+            references=restored(manifest.references),
+            recent=restored(manifest.recent),
+            calibrated=manifest.calibrated,
             confidence=Confidence(np.array(manifest.weights), manifest.bias),
             settings=VoteSettings.from_numbers(manifest.settings),
         )
@@ -289,29 +297,13 @@ class Ensemble:
             return ""
         return f"needs a window of {spell((model.warmup + 1) * self.step)}, has {spell(usable * self.step)}"
 
-    def _surprises(self, window: MetricWindow) -> tuple[dict[str, Floats], dict[str, Floats], dict[str, str]]:
-        """-log10 p by detector, each of shape [t], against the standing and the moving reference, and who abstains.
+    def _references(self, workload: str) -> tuple[Mapping[str, Reference], Mapping[str, Reference]]:
+        """The standing ones and the recent ones."""
+        name = workload if workload in self._known else _POOLED
+        return self.references[name], self.recent.get(name, self.references[name])
 
-        Scores keep the standing one, so that an incident of a day ranks as high in the evening as in the morning. Votes
-        and confidence take the moving one. In windows shorter than ``settings.stuck`` they are the same.
-        """
-        fixed: dict[str, Floats] = {}
-        moving: dict[str, Floats] = {}
-        abstained: dict[str, str] = {}
-        references = self.references[window.workload if window.workload in self._known else _POOLED]
-        usable = window.usable
-        for detector in self.members:
-            model = self._model(window.workload, detector)
-            reason = self._abstains(window.workload, detector, usable)
-            if isinstance(model, str) or reason:
-                abstained[detector] = reason
-            else:
-                reference, raw = references[detector], model.score(window)
-                shift = reference.shift(raw, self.settings, self.step)
-                known = np.arange(len(raw)) >= model.warmup
-                fixed[detector] = reference.surprise(raw) * known
-                moving[detector] = reference.surprise(raw, shift) * known
-        return fixed, moving, abstained
+    def _evidence(self, surprises: Mapping[str, Floats], rows: int) -> Floats:
+        return evidence(np.column_stack([surprises.get(name, np.full(rows, np.nan)) for name in self.members]))
 
     @cached_property
     def _jury(self) -> Jury:
@@ -321,7 +313,9 @@ class Ensemble:
             judges = {workload: self._model(workload, name) for workload in self.workloads}
             models = {workload: model for workload, model in judges.items() if not isinstance(model, str | Pooled)}
             if models:
-                own[name] = Juror.own(models, {workload: self.references[workload][name] for workload in models})
+                pairs = {workload: self._references(workload) for workload in models}
+                standing, recent = ({w: pair[i][name] for w, pair in pairs.items()} for i in (0, 1))
+                own[name] = Juror.own(models, standing, recent)
             if members.pooled and name in self.references.get(_POOLED, {}):
                 pooled[name] = Juror.pooled(members.pooled, self.references[_POOLED][name])
         return Jury(tuple(self.members), own, pooled, self.confidence, self.settings)
@@ -352,36 +346,13 @@ def _cut(window: MetricWindow) -> int:
     fifth = len(window) - round(len(window) * _HELD_BACK)
     if not usable.size:
         return fifth
-    wanted = min(2 * _LEAST_REFERENCE, int(usable[-1]) // 2)
+    wanted = min(2 * references.LEAST, int(usable[-1]) // 2)
     return min(fifth, int(np.searchsorted(usable, usable[-1] - wanted, side="right")))
 
 
-def _own_references(members: Sequence[Members], window: MetricWindow) -> dict[str, Reference]:
-    found = {}
-    for member in members:
-        model = member.models.get(window.workload)
-        if model is not None and window.usable >= model.warmup + _LEAST_REFERENCE:
-            found[member.detector] = Reference.learn(model.score(window)[model.warmup :])
-    return found
-
-
-def _pooled_references(members: Sequence[Members], windows: Sequence[MetricWindow]) -> dict[str, Reference]:
-    found = {}
-    parts = [part for window in windows for part in chunks(window)][: 4 * _INJECTED]
-    for member in members:
-        pooled = member.pooled
-        if pooled is None:
-            continue
-        scores = [pooled.score(part)[pooled.warmup :] for part in parts if part.usable > pooled.warmup]
-        if sum(map(len, scores)) >= _LEAST_REFERENCE:
-            found[member.detector] = Reference.learn(np.concatenate(scores))
-    return found
-
-
-def _why_none(members: Sequence[Members], windows: Sequence[MetricWindow]) -> str:
-    reasons = [f"{m.detector} for {w}: {why}" for m in members for w, why in m.silent.items()]
-    longest = max((len(window) for window in windows), default=0)
-    return "; ".join(reasons[:4]) or f"{longest} rows held back, {_LEAST_REFERENCE} needed"
+def _span(window: MetricWindow) -> tuple[int, int]:
+    first, last = window.times[[0, -1]].astype("datetime64[s]").astype(np.int64).tolist()
+    return first, last
 
 
 def _learn_confidence(ensemble: Ensemble, windows: Sequence[MetricWindow], seed: int) -> Confidence:
@@ -391,10 +362,9 @@ def _learn_confidence(ensemble: Ensemble, windows: Sequence[MetricWindow], seed:
     chosen = [window for window in windows if window.workload in ensemble.workloads][:_INJECTED]
     for window in chosen * _DRAWS:
         changed, flags = inject(window, random)
-        _, surprises, _ = ensemble._surprises(changed)
+        surprises = ensemble.hear(changed).surprises(ensemble.references[window.workload])
         if len(surprises) >= 2:
-            table = np.column_stack([surprises.get(n, np.full(len(window), np.nan)) for n in ensemble.members])
             told = CHUNK // 4 + np.flatnonzero(clear_of(flags)[CHUNK // 4 :])
-            rows.append(evidence(table)[told])
+            rows.append(ensemble._evidence(surprises, len(window))[told])
             faulty.append(flags[told])
     return Confidence.learn(np.vstack(rows), np.concatenate(faulty)) if rows else Confidence.default()

@@ -36,7 +36,7 @@ class Verdicts(NamedTuple):
     Attributes:
         votes: Whether it votes for an anomaly.
         scores: One minus the p-value against the standing reference.
-        surprise: -log10 of the p-value against the moving one.
+        surprise: -log10 of the p-value against the recent one.
         sight: What it saw.
     """
 
@@ -53,7 +53,8 @@ class Juror:
     Attributes:
         models: All of them in one.
         warmup: First rows of a window with a neutral score.
-        references: In the same order.
+        references: In the same order; what scores are measured by.
+        recent: What votes are measured by.
         places: Where a workload's stand; the pooled model's are the first for every workload.
         yardstick: Measures windows for the pooled model.
     """
@@ -61,21 +62,25 @@ class Juror:
     models: Batched | Loop
     warmup: int
     references: References
+    recent: References
     places: Mapping[str, int]
     yardstick: Yardstick | None = None
 
     @classmethod
-    def own(cls, models: Mapping[str, Detector], references: Mapping[str, Reference]) -> Juror:
+    def own(
+        cls, models: Mapping[str, Detector], standing: Mapping[str, Reference], recent: Mapping[str, Reference]
+    ) -> Juror:
         """Workloads with models of their own; at least one."""
         every = list(models.values())
         places = {workload: place for place, workload in enumerate(models)}
-        known = References.of([references[workload] for workload in models])
-        return cls(stacked(every), every[0].warmup, known, places)
+        known, lately = (References.of([found[workload] for workload in models]) for found in (standing, recent))
+        return cls(stacked(every), every[0].warmup, known, lately, places)
 
     @classmethod
     def pooled(cls, model: Pooled, reference: Reference) -> Juror:
         """Strangers."""
-        return cls(stacked([model.detector]), model.warmup, References.of([reference]), {}, model.yardstick)
+        known = References.of([reference])
+        return cls(stacked([model.detector]), model.warmup, known, known, {}, model.yardstick)
 
     def judge(self, windows: Windows, places: Places, settings: VoteSettings) -> Verdicts:
         """Judge the newest row.
@@ -86,19 +91,18 @@ class Juror:
             settings: How surprise becomes a vote.
         """
         sight = self.models.look(self.yardstick.measure(windows) if self.yardstick else windows, places)
-        rows, count, stands = len(windows), len(places), len(windows) <= settings.stuck / windows.step
-        newest, asked = min(rows, settings.among) if stands else rows, np.arange(count)
+        rows, count = len(windows), len(places)
+        newest, asked = min(rows, settings.among), np.arange(count)
         found = Verdicts(np.zeros(count, dtype=bool), np.zeros(count), np.zeros(count), sight)
         while asked.size:
-            raw, references = sight.score(newest, asked), self.references.take(places[asked])
+            raw, where = sight.score(newest, asked), places[asked]
             known = (np.arange(rows - newest, rows) >= self.warmup)[:, None]
-            fixed = moving = references.surprise(raw) * known
-            if not stands:
-                moving = references.surprise(raw, references.shift(raw, settings, windows.step)) * known
-            found.scores[asked], found.surprise[asked] = 1.0 - 10.0 ** -fixed[-1], moving[-1]
-            votes, sure = newest_votes(moving, settings)
+            recent = self.recent.take(where).surprise(raw) * known
+            standing = self.references.take(where).surprise(raw[-1:]) * known[-1:]
+            found.scores[asked], found.surprise[asked] = 1.0 - 10.0 ** -standing[-1], recent[-1]
+            votes, sure = newest_votes(recent, settings)
             if newest == rows:
-                votes, sure = raise_votes(moving, settings)[-1], np.ones(len(asked), dtype=bool)
+                votes, sure = raise_votes(recent, settings)[-1], np.ones(len(asked), dtype=bool)
             found.votes[asked[sure]] = votes[sure]
             asked, newest = asked[~sure], min(rows, newest * _MORE)
         return found

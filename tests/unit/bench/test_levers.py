@@ -68,6 +68,13 @@ def test_a_lever_changes_what_it_says_and_nothing_else(judged: Path) -> None:
     assert (read(judged, "no smoothing")["arima_score"] != usual["arima_score"]).any()
 
 
+def test_a_day_without_calibration_changes_votes_and_no_score(judged: Path) -> None:
+    usual, never = read(judged, BASE), read(judged, "not calibrated again")
+    assert (never["score"] == usual["score"]).all()
+    assert (never["confidence"][:144] == usual["confidence"][:144]).all()
+    assert (never["confidence"][144:] != usual["confidence"][144:]).any()
+
+
 def test_the_table_shows_means_over_seeds_and_the_change() -> None:
     def figures(value: float) -> dict[str, float | None]:
         return dict.fromkeys(FIGURES, value) | {"ece": None}

@@ -11,7 +11,6 @@ from selfheal.vote import Vote, hard_vote
 from selfheal.window import Floats
 
 SETTINGS = VoteSettings()
-MINUTE = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -50,22 +49,6 @@ def test_the_second_largest_score_is_two_votes_at_every_level(scores: list[float
     verdict = hard_vote([Vote(f"d{i}", score >= 1 - level, score) for i, score in enumerate(scores)])
     assert verdict.score is not None
     assert verdict.anomaly == (verdict.score >= 1 - level)
-
-
-def test_an_alarm_that_is_stuck_for_more_than_a_day_becomes_the_new_normal(reference: Reference) -> None:
-    rows = 48 * 60
-    shifted = np.random.default_rng(2).lognormal(1.5, 0.3, rows)
-    votes = raise_votes(reference.surprise(shifted, reference.shift(shifted, SETTINGS, MINUTE)), SETTINGS)
-    assert votes[10 : 20 * 60].mean() > 0.9
-    assert votes[-8 * 60 :].mean() < 0.2
-
-
-def test_an_incident_of_an_hour_teaches_nothing(reference: Reference) -> None:
-    scores = np.random.default_rng(3).lognormal(0.0, 0.3, 1000)
-    incident = scores.copy()
-    incident[300:360] = 20.0
-    calm, after = (reference.surprise(s, reference.shift(s, SETTINGS, MINUTE)) for s in (scores, incident))
-    np.testing.assert_array_equal(calm[360:], after[360:])
 
 
 def test_a_constant_reference_is_no_division_by_zero() -> None:
