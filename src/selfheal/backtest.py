@@ -1,6 +1,7 @@
 """Fit on the train part of one series, run causally over its test part, write what the ensemble said of each row.
 
-As in service, the ensemble is calibrated again every day of the test part, on what was known by then.
+As in service (``pipelines/recalibration.py``), the ensemble is calibrated again every day of the test part, on what
+was known six hours before.
 
 ``python -m selfheal.backtest SERIES.parquet --out SCORES.parquet``.
 Exit codes: 0 done, 1 failed, 2 wrong use, 3 no data.
@@ -25,7 +26,7 @@ from selfheal.detectors import DETECTORS
 from selfheal.detectors.base import Flags
 from selfheal.ensemble import Ensemble, Trace
 from selfheal.errors import NoData, SelfhealError, WrongUse
-from selfheal.hearing import Hearing
+from selfheal.hearing import HELD_OUT, Hearing
 from selfheal.window import DAY, Floats, MetricWindow, places_on_grid, read_table
 
 if TYPE_CHECKING:
@@ -117,10 +118,10 @@ def _vote_of(detector: str, trace: Trace) -> Flags:
 def _days(ensemble: Ensemble, series: Series, heard: Hearing) -> Iterator[tuple[int, int, Ensemble]]:
     """First row of each day of the test part, the row after its last, and the ensemble in service then."""
     first, rows = len(series.training), len(series.whole)
-    day = max(round(DAY / series.whole.step), 1)
+    day, newest = (max(round(span / series.whole.step), 1) for span in (DAY, HELD_OUT))
     yield 0, min(first + day, rows), ensemble
     for begin in range(first + day, rows, day):
-        yield begin, min(begin + day, rows), ensemble.recalibrated([heard.until(begin)])
+        yield begin, min(begin + day, rows), ensemble.recalibrated([heard.until(begin - newest)])
 
 
 def backtest(frame: pd.DataFrame, name: str = "series", *, seed: int = 0) -> pd.DataFrame:

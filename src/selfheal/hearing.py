@@ -19,6 +19,9 @@ from selfheal.window import Floats, Times
 NEW_STATE = 43_200.0
 """Seconds after which what is alarmed is taken for a new state: an incident of a night is still one in the morning."""
 
+HELD_OUT = 21_600.0
+"""Seconds of the newest history that a calibration leaves out, so that what comes of it can be judged on them."""
+
 _ONE_INCIDENT = 21_600.0  # seconds between two alarms about the same state
 
 
