@@ -85,8 +85,8 @@ def _all(alarmed: Flags, _: float) -> Flags:
 
 LEVERS: Mapping[str, Lever] = {
     BASE: Lever(),
-    "level 0.003": _votes(level=0.003, release=0.006),
-    "level 0.03": _votes(level=0.03, release=0.06),
+    "level 0.005": _votes(level=0.005, release=0.01),
+    "level 0.02": _votes(level=0.02, release=0.04),
     "no persistence": _votes(needed=1, among=1),
     "no hysteresis": Lever(votes=lambda settings: replace(settings, release=settings.level)),
     "wide hysteresis": Lever(votes=lambda settings: replace(settings, release=5 * settings.level)),
