@@ -1,7 +1,7 @@
 """Fit on the train part of one series, run causally over its test part, write what the ensemble said of each row.
 
 As in service (``pipelines/recalibration.py``), the ensemble is calibrated again every day of the test part, on what
-was known six hours before.
+was known some hours before.
 
 ``python -m selfheal.backtest SERIES.parquet --out SCORES.parquet``.
 Exit codes: 0 done, 1 failed, 2 wrong use, 3 no data.
@@ -26,7 +26,7 @@ from selfheal.detectors import DETECTORS
 from selfheal.detectors.base import Flags
 from selfheal.ensemble import Ensemble, Trace
 from selfheal.errors import NoData, SelfhealError, WrongUse
-from selfheal.hearing import HELD_OUT, Hearing
+from selfheal.hearing import Hearing, held_out
 from selfheal.window import DAY, Floats, MetricWindow, places_on_grid, read_table
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _vote_of(detector: str, trace: Trace) -> Flags:
 def _days(ensemble: Ensemble, series: Series, heard: Hearing) -> Iterator[tuple[int, int, Ensemble]]:
     """First row of each day of the test part, the row after its last, and the ensemble in service then."""
     first, rows = len(series.training), len(series.whole)
-    day, newest = (max(round(span / series.whole.step), 1) for span in (DAY, HELD_OUT))
+    day, newest = max(round(DAY / series.whole.step), 1), held_out(series.whole.step)
     yield 0, min(first + day, rows), ensemble
     for begin in range(first + day, rows, day):
         yield begin, min(begin + day, rows), ensemble.recalibrated([heard.until(begin - newest)])

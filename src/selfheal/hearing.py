@@ -19,8 +19,8 @@ from selfheal.window import Floats, Times
 NEW_STATE = 43_200.0
 """Seconds after which what is alarmed is taken for a new state: an incident of a night is still one in the morning."""
 
-HELD_OUT = 21_600.0
-"""Seconds of the newest history that a calibration leaves out, so that what comes of it can be judged on them."""
+_HELD_OUT = 21_600.0  # seconds
+_LEAST_HELD_OUT = 180  # rows: fewer have no room for faults that tell what a model finds
 
 _ONE_INCIDENT = 21_600.0  # seconds between two alarms about the same state
 
@@ -81,6 +81,15 @@ class Trace:
     votes: Mapping[str, Flags]
     scores: Mapping[str, Floats]
     abstained: Mapping[str, str]
+
+
+def held_out(step: float) -> int:
+    """Newest rows that a calibration leaves out, so that what comes of it can be judged on them.
+
+    Args:
+        step: Seconds between rows.
+    """
+    return max(round(_HELD_OUT / step), _LEAST_HELD_OUT)
 
 
 def usual(alarmed: Flags, step: float) -> Flags:

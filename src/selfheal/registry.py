@@ -86,20 +86,23 @@ class Registry:
         *,
         tags: Mapping[str, str],
         newest: MetricWindow | None = None,
+        shares: str = "",
     ) -> str:
-        """Log one training run with its five models and make them challengers.
+        """Log one run with its models and make them challengers.
 
         Args:
             ensemble: The assembled model.
-            members: Its four detectors.
+            members: Its four detectors, those that are new.
             report: What it was measured to do.
             tags: Where it comes from (git sha, pipeline run, ...); catalogue hash and data digest are added.
             newest: A window whose newest rows become the input example; made-up numbers without it.
+            shares: Version of the ensemble whose detectors this one shares, where they are not new.
 
         Returns:
             The ensemble's version.
 
         Raises:
+            NoData: When there is no such version to share with.
             Unavailable: When the tracking server does not answer.
             Conflict: When somebody else moved the alias meanwhile.
         """
@@ -116,7 +119,7 @@ class Registry:
             log_report(self._client, run_id, ensemble, report)
             log_pages(self._client, run_id, report, context, card)
             log = Logged(run_id, sample, card, report.figures(), int(report.held_back.end.timestamp() * 1000))
-            made: dict[str, str] = {}
+            made = self._members(shares) if shares else {}
             for one in members:
                 name = member_name(one.detector)
                 made[name] = self._register_one(name, one, log, known)
@@ -137,9 +140,7 @@ class Registry:
             Conflict: When somebody else moved the alias meanwhile.
         """
         with self._asking():
-            chosen = self._chosen(version)
-            tied: dict[str, str] = json.loads(chosen.tags.get(MEMBERS, "{}"))
-            for name, number in {**tied, MODEL_NAME: version}.items():
+            for name, number in {**self._members(version), MODEL_NAME: version}.items():
                 before = self._alias(name, CHAMPION)
                 if before is not None and str(before.version) != number:
                     self._point(name, PREVIOUS, str(before.version))
@@ -367,6 +368,10 @@ class Registry:
 
     def _chosen(self, version: str) -> ModelVersion:
         return self._found(f"models:/{MODEL_NAME}/{version}")
+
+    def _members(self, version: str) -> dict[str, str]:
+        """Versions of the detectors of an ensemble, by name."""
+        return dict(json.loads(self._chosen(version).tags.get(MEMBERS, "{}")))
 
     def _report(self, version: ModelVersion) -> Report | None:
         run_id = version.run_id

@@ -204,15 +204,18 @@ def judge(
     return found.figures()
 
 
-def register_models(tracking_uri: str, ensemble: Path, held_back: Path, report: Path, tags: Mapping[str, str]) -> str:
-    """Register a stored ensemble with its members; returns its version."""
+def register_models(
+    tracking_uri: str, ensemble: Path, held_back: Path, report: Path, tags: Mapping[str, str], *, shares: str = ""
+) -> str:
+    """Register a stored ensemble with its members, unless it shares those of another version; returns its version."""
     from selfheal.ensemble import Ensemble
     from selfheal.registry import Registry
 
     found = Ensemble.load(ensemble)
     judged = Report.model_validate_json(report.read_text())
     newest = load_windows(held_back)[0]
-    version = Registry(tracking_uri).register(found, list(found.members.values()), judged, tags=tags, newest=newest)
+    members = [] if shares else list(found.members.values())
+    version = Registry(tracking_uri).register(found, members, judged, tags=tags, newest=newest, shares=shares)
     _say("%s version %s is the challenger", MODEL_NAME, version)
     return version
 
