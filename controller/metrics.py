@@ -51,6 +51,7 @@ class Metrics:
             "selfheal_budget_remaining", "Remediations that may still be opened now.", registry=self.registry
         )
         self._suspended = Gauge("selfheal_suspended", "1 while the kill switch is on.", registry=self.registry)
+        self._leader = Gauge("selfheal_leader", "1 while this replica acts.", registry=self.registry)
         self._observed = Gauge(
             "selfheal_last_observation_timestamp_seconds",
             "Unix time of the newest complete look at the policy targets.",
@@ -83,6 +84,10 @@ class Metrics:
         budget = config.budget
         self._suspended.set(int(config.suspended))
         self._budget.set(max(0, min(budget.max_concurrent - open_now, budget.max_per_hour - last_hour)))
+
+    def leads(self, now: bool) -> None:
+        """Whether this replica acts."""
+        self._leader.set(int(now))
 
     def observed(self, now: datetime) -> None:
         """All policy targets were looked at."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 import time
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from prometheus_client import start_http_server
 
-from controller.cluster import Cluster, Key
+from controller.cluster import Api, Cluster, Key, LeaseStore
 from controller.healer import TICK, Healer, policy_key
 from controller.inference import InferenceClient
+from controller.leadership import Leadership
 from controller.logs import log
 from controller.metrics import Metrics
 from controller.model import Resource
@@ -25,6 +28,7 @@ from controller.symptoms import might_be_sick
 from controller.telling import Teller
 from controller.verdicts import Verdicts
 from selfheal.errors import Conflict, WrongUse
+from selfheal.policy import SERVICE_ACCOUNT
 from selfheal.prometheus import PrometheusClient
 from selfheal.remediation import Remediation
 
@@ -42,19 +46,33 @@ class Runtime:
     Args:
         settings: From the environment.
         cluster: The API server.
+        lease: Says which replica acts.
         clock: Aware time.
     """
 
-    def __init__(self, settings: Settings, cluster: Cluster, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, settings: Settings, cluster: Cluster, lease: LeaseStore, clock: Callable[[], datetime] = utc_now
+    ) -> None:
         self._settings = settings
         self._cluster = cluster
         self.metrics = Metrics()
+        self._leads = False
         self._notices = NoticeQueue(_notifiers(settings))
         self._world = World(settings.namespace)
         teller = Teller(cluster.records, self._notices, self.metrics, time.monotonic)
         verdicts = Verdicts(settings, _prometheus(settings), _endpoint(settings, self.metrics), clock)
         self._healer = Healer(cluster, self._world, verdicts, teller, self.metrics, settings, clock, self._wake)
-        self._queue = WorkQueue(self._healer.tend, settings.workers, failed=self._healer.failed)
+        self._queue = WorkQueue(self._tend, settings.workers, failed=self._failed)
+        self._leadership = Leadership(
+            lease,
+            f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}",
+            self._begin,
+            self._lost,
+            duration=settings.lease_seconds,
+            deadline=settings.renew_deadline_seconds,
+            retry=settings.lease_retry_seconds,
+        )
+        cluster.fence(lambda: self._leadership.acts)
 
     @classmethod
     def connect(cls, settings: Settings, kubeconfig: Path | None) -> Runtime:
@@ -63,31 +81,57 @@ class Runtime:
         Raises:
             WrongUse: Without credentials.
         """
-        return cls(settings, Cluster.connect(kubeconfig, settings.api_timeout_seconds))
+        patience = min(settings.api_timeout_seconds, settings.renew_deadline_seconds / 2)
+        lease = LeaseStore(
+            Api.connect(kubeconfig, patience), settings.namespace, SERVICE_ACCOUNT, settings.lease_seconds
+        )
+        return cls(settings, Cluster.connect(kubeconfig, settings.api_timeout_seconds), lease)
 
     def __copy__(self) -> Runtime:
         """Itself: kopf copies its memo for every object that it watches."""
         return self
 
     def start(self) -> None:
-        """Read what is there, go on with every open Remediation, and begin to work.
+        """Read what is there, and take part in the election; the work begins when this replica leads.
 
         Raises:
             WrongUse: When our CRDs are not installed.
             Unavailable: When the API server does not answer.
         """
-        for kind in OWN_KINDS:
-            for resource in self._list(kind):
-                self._world.put(kind, resource)
+        self._read()
         if self._settings.metrics_port:
             start_http_server(self._settings.metrics_port, registry=self.metrics.registry)
         self._notices.start()
         self._queue.start()
-        open_now = [one for one in self._world.remediations() if one.is_open]
-        for remediation in open_now:
-            self._wake(target_key(remediation))
-        self._wake(TICK)
-        log("started", open_remediations=len(open_now), policies=len(self._world.policies()))
+        self._leadership.start()
+        log("started", policies=len(self._world.policies()))
+
+    def _read(self) -> None:
+        for kind in OWN_KINDS:
+            for resource in self._list(kind):
+                self._world.put(kind, resource)
+
+    def _begin(self) -> None:
+        """Lead: go on with every open Remediation, whoever began it."""
+        self._read()
+        self.metrics.leads(True)
+        self._leads = True
+        open_now = self._open()
+        for key in {target_key(one) for one in open_now} | set(self._world.suspects()) | {TICK}:
+            self._wake(key)
+        log("went on", open_remediations=len(open_now))
+
+    def _lost(self) -> None:
+        self._leads = False
+        self.metrics.leads(False)
+
+    def _tend(self, key: str) -> float | None:
+        """The queue's work; a replica that does not lead forgets it, and looks at everything when it begins to."""
+        return self._healer.tend(key) if self._leads else None
+
+    def _failed(self, key: str, error: BaseException, failures: int) -> None:
+        if self._leads:
+            self._healer.failed(key, error, failures)
 
     def _list(self, kind: str) -> list[Resource]:
         try:
@@ -96,8 +140,9 @@ class Runtime:
             raise WrongUse(f"the API server does not know {kind}: apply manifests/crds first") from None
 
     def stop(self) -> None:
-        """End the steps that are running, deliver what is to be told, and return."""
+        """End the steps that are running, give the Lease back, deliver what is to be told, and return."""
         self._queue.stop()
+        self._leadership.stop()
         self._notices.stop()
         log("stopped")
 

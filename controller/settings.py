@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from selfheal.errors import WrongUse
 from selfheal.policy import SYSTEM_NAMESPACE, explain
@@ -98,6 +98,18 @@ class Settings(BaseModel):
         default=10.0,
         description="Seconds one call to the API server may take: bounded waits, never a hang.",
     )
+    lease_seconds: Seconds = Field(
+        default=15.0,
+        description="Seconds after which another replica takes over from one that is silent.",
+    )
+    renew_deadline_seconds: Seconds = Field(
+        default=10.0,
+        description="Seconds after which a replica that cannot renew the Lease writes nothing; less than the former.",
+    )
+    lease_retry_seconds: Seconds = Field(
+        default=2.0,
+        description="Seconds between two looks at the Lease; less than half of the former.",
+    )
     recheck_seconds: Seconds = Field(
         default=3.0,
         description="Seconds after which a workload that looks sick, but shows no symptom yet, is looked at again.",
@@ -106,6 +118,15 @@ class Settings(BaseModel):
         default=15.0,
         description="Seconds after which a workload that is still sick is looked at again without any event.",
     )
+
+    @model_validator(mode="after")
+    def _check_lease(self) -> Settings:
+        if not 2 * self.lease_retry_seconds < self.renew_deadline_seconds < self.lease_seconds:
+            raise ValueError(
+                "two replicas could act at once: make lease_seconds > renew_deadline_seconds > 2 * lease_retry_seconds, "
+                "for example 15, 10, 2"
+            )
+        return self
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from controller.cluster.client import Api
+from controller.cluster.lease import LeaseStore
 from controller.cluster.paths import Key
 from controller.cluster.reader import Reader
 from controller.cluster.records import Records
 from controller.cluster.writer import Writer
 
-__all__ = ["Api", "Cluster", "Key", "Reader", "Records", "Writer"]
+__all__ = ["Api", "Cluster", "Key", "LeaseStore", "Reader", "Records", "Writer"]
 
 
 class Cluster:
@@ -21,9 +23,14 @@ class Cluster:
     """
 
     def __init__(self, api: Api) -> None:
+        self._api = api
         self.read = Reader(api)
         self.write = Writer(api)
         self.records = Records(api)
+
+    def fence(self, allowed: Callable[[], bool]) -> None:
+        """From now on, ask before anything is written."""
+        self._api.fence(allowed)
 
     @classmethod
     def connect(cls, kubeconfig: Path | None, timeout: float = 10.0) -> Cluster:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,11 @@ class Api:
     def __init__(self, client: kubernetes.ApiClient, timeout: float = 10.0) -> None:
         self._client = client
         self._timeout = timeout
+        self._fence: Callable[[], bool] = lambda: True
+
+    def fence(self, allowed: Callable[[], bool]) -> None:
+        """From now on, ask before anything is written: only one replica acts."""
+        self._fence = allowed
 
     @classmethod
     def connect(cls, kubeconfig: Path | None, timeout: float = 10.0) -> Api:
@@ -86,8 +91,10 @@ class Api:
             Conflict: Another 409.
             Forbidden: RBAC does not allow it.
             Refused: Admission, quota, a PodDisruptionBudget or validation says no.
-            Unavailable: No answer in time, 429 or a server's fault.
+            Unavailable: No answer in time, 429, a server's fault, or it is not for this replica to write now.
         """
+        if method != "GET" and not self._fence():
+            raise Unavailable(f"another replica may act now: {method} {path} is not sent")
         try:
             return self._client.call_api(
                 path,

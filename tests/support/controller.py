@@ -36,6 +36,9 @@ class Controller:
             "SELFHEAL_TICK_SECONDS": "2",
             "SELFHEAL_METRICS_PORT": "0",
             "SELFHEAL_LIVENESS_PORT": "0",
+            "SELFHEAL_LEASE_SECONDS": "4",
+            "SELFHEAL_RENEW_DEADLINE_SECONDS": "3",
+            "SELFHEAL_LEASE_RETRY_SECONDS": "0.5",
             **(env or {}),
         }
         self.log = log

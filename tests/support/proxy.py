@@ -24,6 +24,9 @@ class Proxy:
 
     Args:
         kubeconfig: Whose server is meant, and whose credentials a client of the proxy uses.
+
+    Attributes:
+        is_cut: While it is set, nothing new is passed on; watches that run go on.
     """
 
     def __init__(self, kubeconfig: Path) -> None:
@@ -33,6 +36,7 @@ class Proxy:
         self._trust = ssl.create_default_context(cafile=cluster["certificate-authority"])
         self._rule: tuple[Matches, Callable[[], None], bool] | None = None
         self._lock = threading.Lock()
+        self.is_cut = threading.Event()
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -73,6 +77,9 @@ class Proxy:
             return act, passed_on
 
     def _pass(self, request: BaseHTTPRequestHandler) -> None:
+        if self.is_cut.is_set():
+            request.close_connection = True
+            return
         rule = self._take(request.command, request.path)
         if rule is not None and not rule[1]:
             rule[0]()

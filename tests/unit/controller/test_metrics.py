@@ -17,6 +17,7 @@ NAMES = (
     "selfheal_inference_request_duration_seconds",
     "selfheal_budget_remaining",
     "selfheal_suspended",
+    "selfheal_leader",
     "selfheal_last_observation_timestamp_seconds",
     "selfheal_build_info",
 )

@@ -49,6 +49,11 @@ def test_something_that_is_no_url_is_refused_with_an_example() -> None:
         Settings.from_env({"SELFHEAL_ENDPOINT_URL": "endpoint:8080"})
 
 
+def test_a_lease_by_which_two_replicas_could_act_is_refused() -> None:
+    with pytest.raises(WrongUse, match="15, 10, 2"):
+        Settings.from_env({"SELFHEAL_LEASE_SECONDS": "10", "SELFHEAL_RENEW_DEADLINE_SECONDS": "10"})
+
+
 def test_settings_cannot_be_changed_after_the_start() -> None:
     with pytest.raises(ValidationError):
         Settings().__setattr__("workers", 2)
