@@ -85,11 +85,11 @@ def _all(alarmed: Flags, _: float) -> Flags:
 
 LEVERS: Mapping[str, Lever] = {
     BASE: Lever(),
-    "level 0.005": _votes(level=0.005, release=0.01),
-    "level 0.02": _votes(level=0.02, release=0.04),
+    "level 0.005": _votes(level=0.005, release=0.005),
+    "level 0.02": _votes(level=0.02, release=0.02),
     "no persistence": _votes(needed=1, among=1),
-    "no hysteresis": Lever(votes=lambda settings: replace(settings, release=settings.level)),
-    "wide hysteresis": Lever(votes=lambda settings: replace(settings, release=5 * settings.level)),
+    "release at 0.02": _votes(release=0.02),
+    "release at 0.05": _votes(release=0.05),
     "not calibrated again": Lever(patched=lambda: patch.object(Ensemble, "recalibrated", _unchanged)),
     "calibrated with alarms": Lever(patched=lambda: patch.object(ensembles, "usual", _all)),
     "no alarm is a new state": Lever(patched=lambda: patch.object(hearing, "NEW_STATE", _AN_AGE)),

@@ -38,13 +38,14 @@ class VoteSettings:
 
     Attributes:
         level: p-value at which a row counts.
-        release: p-value above which a raised vote begins to fall.
+        release: p-value above which a raised vote begins to fall. The same: a higher one found no more and kept half as
+            many quiet rows again alarmed.
         needed: Rows of the last ``among`` that must count.
         among: Length of the memory, in rows.
     """
 
     level: float = 0.01
-    release: float = 0.02
+    release: float = 0.01
     needed: int = 2
     among: int = 3
 
