@@ -215,7 +215,8 @@ def register_models(
     judged = Report.model_validate_json(report.read_text())
     newest = load_windows(held_back)[0]
     members = [] if shares else list(found.members.values())
-    version = Registry(tracking_uri).register(found, members, judged, tags=tags, newest=newest, shares=shares)
+    origin = {**tags, "selfheal.shares_detectors_of": shares} if shares else tags
+    version = Registry(tracking_uri).register(found, members, judged, tags=origin, newest=newest, shares=shares)
     _say("%s version %s is the challenger", MODEL_NAME, version)
     return version
 

@@ -79,7 +79,9 @@ def test_a_day_of_service_ends_with_a_calmer_champion_that_shares_its_detectors(
 
     client = mlflow.MlflowClient(uri, uri)
     members = {member_name(detector): "1" for detector in DETECTORS}
-    assert json.loads(client.get_model_version(NAME, "2").tags[MEMBERS]) == members
+    tags = client.get_model_version(NAME, "2").tags
+    assert json.loads(tags[MEMBERS]) == members
+    assert tags["selfheal.shares_detectors_of"] == "1"
     for name in members:
         versions = [client.get_model_version_by_alias(name, alias).version for alias in (CHAMPION, CHALLENGER)]
         assert [str(version) for version in versions] == ["1", "1"]
