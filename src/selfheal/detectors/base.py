@@ -1,8 +1,8 @@
-"""What all detectors share: the contract, the scaling of metrics, the way from many metrics to one score."""
+"""What all detectors share: the contract, what is usual after a silence, the way from many metrics to one score."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -11,9 +11,8 @@ from typing import ClassVar, Protocol, Self, overload, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from selfheal.detectors.storage import pick
 from selfheal.errors import InsufficientData, MetricMismatch
-from selfheal.window import Floats, MetricWindow, Places, Windows, counters, fill_gaps, increases
+from selfheal.window import Floats, MetricWindow, Places, Windows
 
 Flags = npt.NDArray[np.bool_]
 
@@ -189,70 +188,6 @@ def check_names(window: MetricWindow | Windows, names: tuple[str, ...]) -> Metri
     return window.select(names)
 
 
-@dataclass(frozen=True)
-class Scaling:
-    """How metrics become comparable numbers; learned on training data. Of n models stacked, all of shape [n, m].
-
-    Attributes:
-        counter: Which metrics are counters, shape [m] (bool).
-        centre: Usual value, shape [m].
-        spread: Usual deviation, in the metric's unit, shape [m]; never zero.
-        alive: Which metrics had data, shape [m] (bool); the others do not count.
-    """
-
-    counter: Floats
-    centre: Floats
-    spread: Floats
-    alive: Floats
-
-    @classmethod
-    def learn(cls, window: MetricWindow) -> Scaling:
-        """From a training window."""
-        counter = counters(window)
-        values = increases(window.values, counter)
-        known = np.isfinite(values)
-        alive = known.any(axis=0)
-        filled = fill_gaps(values)
-        # Winsorised moments: one wild training sample must not widen the band for good.
-        low, high = np.quantile(filled, [0.002, 0.998], axis=0)
-        clipped = np.clip(filled, low, high)
-        centre, spread = clipped.mean(axis=0), clipped.std(axis=0)
-        floor = 1e-6 * (1 + np.abs(centre)) + 0.005 * np.abs(centre)
-        return cls(counter.astype(float), centre, np.maximum(spread, floor), alive.astype(float))
-
-    def apply(self, window: MetricWindow | Windows) -> Floats:
-        """Scaled values, shape [t, .., m], capped, gaps carried forward, metrics without data 0."""
-        scaled = self._plain(window)
-        if silences(window):
-            offset, width = measured_anew(scaled, window)
-            scaled = (scaled - offset) / width
-        result: Floats = np.clip(scaled, -WILD, WILD, out=scaled)
-        result *= self.alive
-        return result
-
-    def invert(self, scaled: Floats, window: MetricWindow | Windows) -> Floats:
-        """Scaled values of a window back in the metrics' units (increases for counters)."""
-        if silences(window):
-            offset, width = measured_anew(self._plain(window), window)
-            scaled = scaled * width + offset
-        result: Floats = scaled * self.spread + self.centre
-        return result
-
-    def _plain(self, window: MetricWindow | Windows) -> Floats:
-        found = fill_gaps(increases(window.values, self.counter.astype(bool)), self.centre)
-        found -= self.centre
-        found /= self.spread
-        return found
-
-    def of(self, place: int) -> Scaling:
-        """One of n stacked."""
-        return Scaling(self.counter[place], self.centre[place], self.spread[place], self.alive[place])
-
-    def arrays(self) -> dict[str, Floats]:
-        """For storage."""
-        return {"counter": self.counter, "centre": self.centre, "spread": self.spread, "alive": self.alive}
-
-
 def silences(window: MetricWindow | Windows) -> list[tuple[int, int, int]]:
     """Where samples come back after a silence of at least SILENCE seconds. Windows with any are never stacked.
 
@@ -379,8 +314,3 @@ def decay(values: Floats, keep: Floats | float) -> None:
     for before, row in pairwise(values):
         np.multiply(before, keep, out=kept)
         np.add(row, kept, out=row)
-
-
-def scaling_of(arrays: Mapping[str, Floats]) -> Scaling:
-    """The scaling stored among a detector's arrays."""
-    return Scaling(*pick(arrays, "counter", "centre", "spread", "alive"))

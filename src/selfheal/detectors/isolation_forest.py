@@ -14,17 +14,16 @@ import numpy as np
 
 from selfheal.detectors.base import (
     Flags,
-    Scaling,
     Sight,
     Testimony,
     check_names,
     require,
-    scaling_of,
     smooth,
     soft,
     whitening,
 )
-from selfheal.detectors.stack import Seen, stacked_arrays, taken
+from selfheal.detectors.scaling import Scaling, scaling_of
+from selfheal.detectors.stack import Seen, of_models, stacked_arrays
 from selfheal.detectors.storage import load_arrays, pick, save_arrays
 from selfheal.window import Floats, MetricWindow, Places, Windows
 
@@ -80,16 +79,14 @@ class IsolationForestDetector:
     def stack(cls, models: Sequence[Self]) -> Self:
         """See :class:`selfheal.detectors.base.Batched`; the nodes of all forests lie end to end."""
         found = cls()
-        starts = np.cumsum([0, *(len(model._arrays["nodes"]) for model in models)])
         found.names = models[0].names
-        found._arrays = stacked_arrays([model._arrays for model in models], end_to_end=["nodes"])
-        found._arrays["root"] = found._arrays["root"] + starts[:-1, None]
+        found._arrays = stacked_arrays([model._arrays for model in models])
         return found
 
     def look(self, windows: Windows, places: Places) -> Sight:
         """See :class:`selfheal.detectors.base.Batched`."""
-        arrays = {key: taken(array, places) for key, array in self._arrays.items() if key != "nodes"}
-        scaling, nodes, root, usual = scaling_of(arrays), self._arrays["nodes"], arrays["root"], arrays["usual"][:, 0]
+        arrays = of_models(self._arrays, places)
+        scaling, nodes, root, usual = scaling_of(arrays), arrays["nodes"], arrays["root"], arrays["usual"][:, 0]
         scaled = scaling.apply(windows)
 
         def score(newest: int, which: Places) -> Floats:
@@ -100,7 +97,8 @@ class IsolationForestDetector:
 
         def testify(place: int) -> Testimony:
             one, seen = scaling.of(place), scaled[:, place]
-            return Testimony(seen, np.repeat(one.centre[None], len(seen), axis=0), one.counter.astype(bool))
+            usual = one.in_units(np.zeros(seen.shape), windows.times[:, place])
+            return Testimony(seen, usual, one.counter.astype(bool))
 
         return Seen(score, testify)
 
@@ -117,8 +115,8 @@ class IsolationForestDetector:
         return scaling_of(self._arrays).apply(check_names(window, self.names))
 
     def expected(self, window: MetricWindow) -> Floats:
-        """See :class:`selfheal.detectors.base.Detector`: the usual value, at any time."""
-        return np.repeat(pick(self._arrays, "centre")[0][None], len(window), axis=0)
+        """See :class:`selfheal.detectors.base.Detector`: the usual value, at any time of the day."""
+        return scaling_of(self._arrays).in_units(np.zeros(window.values.shape), window.times)
 
     @property
     def counters(self) -> Flags:

@@ -12,18 +12,15 @@ from typing import ClassVar
 import numpy as np
 
 from selfheal.detectors.residual import ResidualDetector
-from selfheal.window import DAY, Floats, MetricWindow, Places, Times, Windows, grid
+from selfheal.detectors.week import MONDAY, SLOT, SLOTS, slot_of
+from selfheal.window import DAY, Floats, MetricWindow, Windows, grid
 
-_SLOTS = 336  # half hours of a week
 _FIT_POINTS = 700  # what a fit looks at; a daily and a weekly shape need no more
 _MOST_FITS = 24  # metrics with the strongest rhythm; the rest has a level and no shape
 _DAILY_ORDER = 6
 _WEEKLY_ORDER = 20  # resolves a peak of a few hours on one day of the week
 _HALFLIFE = 7 * DAY  # of the level: slow enough that an incident of a day still shows, fast enough for a new release
 _START = 10  # rows of a window that say where its level is today
-_SLOT = np.timedelta64(1800, "s")
-_WEEK = _SLOTS * _SLOT
-_MONDAY = np.datetime64("2024-01-01T00:00:00", "s")
 
 # Before prophet is imported, by whoever does: it calls it an error that plotly is not there.
 logging.getLogger("prophet.plot").setLevel(logging.CRITICAL)
@@ -41,21 +38,15 @@ class ProphetDetector(ResidualDetector):
     def _learn(self, scaled: Floats, window: MetricWindow, /) -> dict[str, Floats]:
         strength = _rhythm(scaled, window)
         chosen = [int(i) for i in np.argsort(-strength)[:_MOST_FITS] if strength[i] > 0.05]
-        table = np.repeat(scaled.mean(axis=0)[None, :], _SLOTS, axis=0)
+        table = np.repeat(scaled.mean(axis=0)[None, :], SLOTS, axis=0)
         if chosen:
             table[:, chosen] = _fit_weeks(scaled[:, chosen], window)
         return {"table": table.astype(np.float32), "halflife": np.array([_HALFLIFE / window.step])}
 
     def _forecast(self, scaled: Floats, window: MetricWindow | Windows, /) -> Floats:
-        table, slots = self._arrays["table"], _slot(window.times)
+        table, slots = self._arrays["table"], slot_of(window.times)
         season = (table[slots] if slots.ndim == 1 else table[np.arange(len(table)), slots]).astype(float)
         return season + _drift(scaled - season, self._arrays["halflife"])
-
-
-def _slot(times: Times) -> Places:
-    into_week = (times - _MONDAY) % _WEEK
-    found: Places = (into_week // _SLOT).astype(np.intp)
-    return found
 
 
 def _drift(rest: Floats, halflife: Floats) -> Floats:
@@ -78,7 +69,7 @@ def _drift(rest: Floats, halflife: Floats) -> Floats:
 
 def _rhythm(scaled: Floats, window: MetricWindow) -> Floats:
     """Share of each metric's variance that the time of day explains, shape [m]."""
-    slots = _slot(window.times) % 48
+    slots = slot_of(window.times) % 48
     counts = np.maximum(np.bincount(slots, minlength=48), 1)
     total = scaled.var(axis=0) + 1e-12
     means = np.array([np.bincount(slots, column, 48) / counts for column in scaled.T]).reshape(-1, 48)
@@ -87,13 +78,13 @@ def _rhythm(scaled: Floats, window: MetricWindow) -> Floats:
 
 
 def _fit_weeks(columns: Floats, window: MetricWindow) -> Floats:
-    """Prophet's season of each column over one week, shape [_SLOTS, m]."""
+    """Prophet's season of each column over one week, shape [SLOTS, m]."""
     from selfheal.prophet_season import seasons
 
     block = max(1, len(columns) // _FIT_POINTS)
     whole = len(columns) // block * block
     thinned = np.clip(columns[:whole], -8, 8).reshape(-1, block, columns.shape[1]).mean(axis=1)
     weekly = window.span.total_seconds() >= 14 * DAY * 0.98
-    week = grid(_MONDAY + _SLOT // 2, _SLOTS, 1800.0, first=True)
+    week = grid(MONDAY + SLOT // 2, SLOTS, 1800.0, first=True)
     order = _WEEKLY_ORDER if weekly else False
     return seasons(thinned, window.times[:whole:block], week, daily=_DAILY_ORDER, weekly=order)

@@ -14,22 +14,21 @@ import numpy as np
 from selfheal.detectors.base import (
     WILD,
     Flags,
-    Scaling,
     Sight,
     Testimony,
     check_names,
     combine,
     combine_jointly,
     require,
-    scaling_of,
     silences,
     smooth,
     soft,
     whitening,
 )
-from selfheal.detectors.stack import stacked_arrays, taken
+from selfheal.detectors.scaling import Scaling, scaling_of
+from selfheal.detectors.stack import of_models, stacked_arrays
 from selfheal.detectors.storage import load_arrays, pick, save_arrays
-from selfheal.window import Floats, MetricWindow, Places, Windows
+from selfheal.window import Floats, MetricWindow, Places, Times, Windows
 
 
 class ResidualDetector(ABC):
@@ -97,11 +96,11 @@ class ResidualDetector(ABC):
     def look(self, windows: Windows, places: Places) -> Sight:
         """See :class:`selfheal.detectors.base.Batched`."""
         models = type(self)(self.seed)
-        models.names, models._arrays = self.names, {key: taken(array, places) for key, array in self._arrays.items()}
+        models.names, models._arrays = self.names, of_models(self._arrays, places)
         scaling = scaling_of(models._arrays)
         scaled = scaling.apply(windows)
         forecast = models._forecast(scaled, windows)
-        return _Sight(models._smoothed(scaled - forecast), forecast, scaling, models._combined)
+        return _Sight(models._smoothed(scaled - forecast), forecast, scaling, windows.times, models._combined)
 
     def _residuals(self, window: MetricWindow) -> Floats:
         scaled = scaling_of(self._arrays).apply(window)
@@ -165,6 +164,7 @@ class _Sight:
     deviations: Floats
     forecast: Floats
     scaling: Scaling
+    times: Times
     combined: Callable[[Floats, Places], Floats]
 
     def score(self, newest: int, which: Places) -> Floats:
@@ -172,5 +172,5 @@ class _Sight:
 
     def testify(self, place: int) -> Testimony:
         one = self.scaling.of(place)
-        usual = self.forecast[:, place] * one.spread + one.centre
+        usual = one.in_units(self.forecast[:, place], self.times[:, place])
         return Testimony(self.deviations[:, place], usual, one.counter.astype(bool))

@@ -6,7 +6,7 @@ those of a thousand workloads are kept once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,22 +61,35 @@ class Seen:
     testify: Callable[[int], Testimony]
 
 
-def stacked_arrays(models: Sequence[dict[str, Array]], *, end_to_end: Sequence[str] = ()) -> dict[str, Array]:
+END_TO_END = {"week": "week_at", "nodes": "root"}
+"""Parameters that differ in length are laid end to end. Which one says where a model's begin: negative where it has
+none."""
+
+
+def stacked_arrays(models: Sequence[dict[str, Array]]) -> dict[str, Array]:
     """Parameters of many models as arrays with one more axis, the first; the models keep views of them.
 
     Args:
         models: Parameters by name, of each model. Changed in place.
-        end_to_end: Names of those that differ in length and are laid end to end, without another axis.
     """
     found = {}
     for key in models[0]:
         parts = [model[key] for model in models]
-        joined = key in end_to_end
+        joined = key in END_TO_END
         found[key] = np.concatenate(parts) if joined else np.stack(parts)
         starts = np.cumsum([0, *map(len, parts)]) if joined else None
         for place, model in enumerate(models):
             model[key] = found[key][place] if starts is None else found[key][starts[place] : starts[place + 1]]
+    for key, at in END_TO_END.items():
+        if key in found:
+            ahead = np.cumsum([0, *(len(model[key]) for model in models[:-1])])[:, None]
+            found[at] = np.where(found[at] < 0, found[at], found[at] + ahead)
     return found
+
+
+def of_models(arrays: Mapping[str, Array], which: Places) -> dict[str, Array]:
+    """Parameters of the models at some places of a stack."""
+    return {key: array if key in END_TO_END else taken(array, which) for key, array in arrays.items()}
 
 
 def taken(array: Array, which: Places) -> Array:

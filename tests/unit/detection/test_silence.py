@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from selfheal.detectors import DETECTORS, Detector
-from selfheal.detectors.base import YARD, Scaling, measured_anew, silences
+from selfheal.detectors.base import YARD, measured_anew, silences
+from selfheal.detectors.scaling import Scaling
 from selfheal.window import DAY, MetricWindow
 from tests.unit.detection.series import daily
 
