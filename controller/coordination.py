@@ -11,7 +11,7 @@ from controller.model import Resource, Situation, Symptom, Workload
 from controller.owners import autoscalers, owner_of
 from controller.rollouts import Rollout, in_progress
 from selfheal.errors import Refused
-from selfheal.policy import OPT_IN_LABEL, Action, HealingConfig, Mode, Policy
+from selfheal.policy import OPT_IN_LABEL, SYSTEM_NAMESPACE, Action, HealingConfig, Mode, Policy
 from selfheal.remediation import Outcome, Remediation
 
 STORM_FLOOR = 5
@@ -25,14 +25,28 @@ _FREE_TO_ADD = frozenset({Action.RESTART, Action.NOTIFY_ONLY, Action.ADJUST_RESO
 def standing(workload: Workload, config: HealingConfig) -> Refused | None:
     """Rules about the target alone, which hold at every step of a Remediation."""
     name = workload.ref.namespace
+    if name == SYSTEM_NAMESPACE:
+        return Refused("NamespaceProtected", f"namespace {name} is the product's own: it does not heal itself")
     pattern = next((one for one in config.protected_namespaces if fnmatchcase(name, one)), None)
     if pattern is not None:
         return Refused("NamespaceProtected", f"namespace {name} is protected ({pattern} in HealingConfig)")
+    leaving = _leaving(workload)
+    if leaving:
+        return Refused("BeingDeleted", f"{leaving} is being deleted: nothing is changed on its way out")
     if ((workload.namespace.get("metadata") or {}).get("labels") or {}).get(OPT_IN_LABEL) != "enabled":
         return Refused("NamespaceNotOptedIn", f"run `selfheal enable {name}` to opt the namespace in")
     if workload.annotations.get(OPT_IN_LABEL) == "disabled":
         return Refused("WorkloadOptedOut", f"{workload.ref.workload} has annotation {OPT_IN_LABEL}: disabled")
     return None
+
+
+def _leaving(workload: Workload) -> str:
+    """What of the target is on its way out; the empty text when nothing is."""
+    if workload.resource["metadata"].get("deletionTimestamp"):
+        return workload.ref.workload
+    metadata, status = workload.namespace.get("metadata") or {}, workload.namespace.get("status") or {}
+    going = metadata.get("deletionTimestamp") or status.get("phase") == "Terminating"
+    return f"namespace {workload.ref.namespace}" if going else ""
 
 
 def refusal(situation: Situation, policy: Policy, symptom: Symptom | None) -> Refused | None:

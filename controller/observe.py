@@ -13,6 +13,7 @@ from datetime import datetime
 
 from controller.cluster.paths import WORKLOAD_KINDS, Key
 from controller.model import Resource
+from controller.reconcile import fits
 from selfheal.errors import InvalidResource
 from selfheal.policy import OPT_IN_LABEL, HealingConfig, Policy
 from selfheal.remediation import Approval, PolicyRef, Remediation
@@ -300,10 +301,10 @@ class World:
             }
 
     def targets_of(self, policy: Policy) -> list[Key]:
-        """Workloads that one policy selects."""
+        """Workloads that one policy selects, of kinds that its action fits."""
         with self._lock:
             inside = [(key, seen) for key, seen in self._workloads.items() if key.namespace == policy.target_namespace]
-            return [key for key, seen in inside if policy.spec.selector.matches(seen.labels)]
+            return [key for key, seen in inside if fits(policy, key.kind, seen.labels)]
 
     def unhealthy(self) -> tuple[int, float]:
         """How many targets have a symptom, and their share of all targets in percent."""

@@ -101,19 +101,21 @@ def candidates(situation: Situation) -> Iterator[Candidate]:
 
 def targets(policy: Policy, situation: Situation, anomaly_type: AnomalyType) -> bool:
     """Whether a policy is about this workload and this type."""
-    workload, spec = situation.workload, policy.spec
-    return (
-        policy.target_namespace == workload.ref.namespace
-        and spec.anomaly_type is anomaly_type
-        and workload.ref.kind in KINDS[spec.action]
-        and spec.selector.matches(workload.labels)
-    )
+    workload = situation.workload
+    here = policy.target_namespace == workload.ref.namespace and policy.spec.anomaly_type is anomaly_type
+    return here and fits(policy, workload.ref.kind, workload.labels)
 
 
-def _preference(pair: tuple[Policy, Candidate]) -> tuple[bool, int, float, str]:
-    """The best first: enabled, then by priority, confidence and name."""
+def fits(policy: Policy, kind: str, labels: Mapping[str, str]) -> bool:
+    """Whether a policy is about workloads of this kind with these labels, in its namespace."""
+    return kind in KINDS[policy.spec.action] and policy.spec.selector.matches(labels)
+
+
+def _preference(pair: tuple[Policy, Candidate]) -> tuple[bool, int, float, str, str, str]:
+    """The best first: enabled, then by priority, confidence and name; namespace and uid make it the same everywhere."""
     policy, candidate = pair
-    return not policy.spec.enabled, -policy.spec.priority, -candidate.confidence, policy.name
+    order = (policy.name, policy.namespace, policy.uid)
+    return not policy.spec.enabled, -policy.spec.priority, -candidate.confidence, *order
 
 
 def _opened(situation: Situation, policy: Policy, best: Candidate) -> Decision:

@@ -104,8 +104,8 @@ ACTION_ALIASES: Mapping[str, Action] = MappingProxyType(
 )
 
 
-# What cannot work, by type, and why. A restart is never here: a new pod may land on a better node, and begins with
-# fresh emptyDir volumes.
+# What cannot work, by type, and why. A restart is here for Jobs alone: elsewhere a new pod may land on a better node,
+# and begins with fresh emptyDir volumes; a Job that gave up gets no new pod.
 UNFIT: Mapping[AnomalyType, tuple[frozenset[Action], str]] = MappingProxyType(
     {
         AnomalyType.IMAGE_PULL_BACK_OFF: (
@@ -125,8 +125,8 @@ UNFIT: Mapping[AnomalyType, tuple[frozenset[Action], str]] = MappingProxyType(
             "a pod that finds no room finds none for more of it",
         ),
         AnomalyType.JOB_FAILED: (
-            frozenset({Action.SCALE, Action.ROLLBACK}),
-            "a Job has neither replicas nor revisions",
+            frozenset(Action) - {Action.NOTIFY_ONLY},
+            "a Job that gave up is not run again, and its template must not change",
         ),
         AnomalyType.STORAGE_EXHAUSTION: (
             frozenset({Action.ROLLBACK, Action.SCALE, Action.ADJUST_RESOURCES}),
@@ -142,7 +142,8 @@ def unfit(anomaly_type: AnomalyType, actions: Iterable[Action]) -> str:
     if bad.isdisjoint(actions):
         return ""
     *others, last = [action.value for action in Action if action not in bad]
-    return f"{why}: for {anomaly_type} write {', '.join(others)} or {last}"
+    instead = f"{', '.join(others)} or {last}" if others else last
+    return f"{why}: for {anomaly_type} write {instead}"
 
 
 def _check_zone(name: str) -> str:

@@ -78,6 +78,8 @@ def test_the_articles_spelling_of_actions_is_taken_too() -> None:
         ({"windows": [{"timezone": "Mars/Olympus"}]}, "IANA"),
         ({"colour": "red"}, "colour"),
         ({"anomalyType": "storage_exhaustion"}, "for StorageExhaustion write restart or notify-only"),
+        ({"anomalyType": "JobFailed", "action": "restart"}, "for JobFailed write notify-only"),
+        ({"anomalyType": "job_failed", "action": "adjust_resources"}, "for JobFailed write notify-only"),
         ({"escalation": ["rollback"]}, "other actions than action"),
         ({"escalation": ["notify-only", "restart"]}, "nothing comes after notify-only"),
         ({"verification": {"timeout": "59s"}}, "must not be shorter than stabilizationPeriod"),
@@ -130,7 +132,9 @@ def test_a_quantity_may_be_a_bare_number_as_in_kubernetes() -> None:
 
 
 def test_an_action_that_may_help_has_nothing_against_it() -> None:
-    assert all(not unfit(kind, [Action.RESTART, Action.NOTIFY_ONLY]) for kind in AnomalyType)
+    restartable = [kind for kind in AnomalyType if kind is not AnomalyType.JOB_FAILED]
+    assert all(not unfit(kind, [Action.RESTART, Action.NOTIFY_ONLY]) for kind in restartable)
+    assert not unfit(AnomalyType.JOB_FAILED, [Action.NOTIFY_ONLY])
 
 
 MONDAY_NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from controller.coordination import effective_mode
+from controller.coordination import effective_mode, standing
 from controller.model import Situation
 from controller.reconcile import decide
-from selfheal.policy import OPT_IN_LABEL, Action, Budget, HealingConfig, Mode
+from selfheal.policy import OPT_IN_LABEL, SYSTEM_NAMESPACE, Action, Budget, HealingConfig, Mode
 from selfheal.remediation import Outcome, Remediation, TargetRef
 from tests.unit.controller import objects
 from tests.unit.controller.objects import NOW, ago
@@ -24,9 +24,16 @@ def closed(minutes: float, outcome: Outcome, reason: str = "Ineffective") -> tup
     return (remediation(SICK.ref, policy(), outcome=outcome, reason=reason, decided=past, completed=past),)
 
 
+TERMINATING = objects.namespace() | {"status": {"phase": "Terminating"}}
+LEAVING = bad_rollout()
+LEAVING.resource["metadata"]["deletionTimestamp"] = objects.stamp(ago(minutes=1))
+
+
 CASES: list[tuple[str, Situation]] = [
     ("Suspended", situation(SICK, policy(), config=HealingConfig(suspended=True))),
     ("NamespaceProtected", situation(SICK, policy(), config=HealingConfig(protected_namespaces=("sh*",)))),
+    ("BeingDeleted", situation(bad_rollout(namespace=TERMINATING), policy())),
+    ("BeingDeleted", situation(LEAVING, policy())),
     ("NamespaceNotOptedIn", situation(bad_rollout(namespace=objects.namespace(opted_in=False)), policy())),
     ("PolicyDisabled", situation(SICK, policy(enabled=False))),
     ("OutsideWindow", situation(SICK, policy(windows=[{"start": "01:00", "end": "02:00"}]))),
@@ -56,6 +63,13 @@ def test_a_workload_that_opted_out_is_left_alone() -> None:
     out = bad_rollout()
     out.resource["metadata"]["annotations"][OPT_IN_LABEL] = "disabled"
     assert decide(situation(out, policy())).reason == "WorkloadOptedOut"
+
+
+def test_the_product_never_heals_itself_whatever_is_protected() -> None:
+    own = replace(SICK, ref=SICK.ref.model_copy(update={"namespace": SYSTEM_NAMESPACE}))
+    found = standing(own, HealingConfig(protected_namespaces=()))
+    assert found is not None
+    assert found.reason == "NamespaceProtected"
 
 
 def test_one_remediation_at_a_time_works_on_a_target() -> None:

@@ -5,9 +5,10 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.reconcile import decide
+from controller.reconcile import decide, fits
 from selfheal.policy import Budget, HealingConfig
 from selfheal.remediation import Remediation, Source
+from tests.unit.controller import objects
 from tests.unit.controller.objects import NOW
 from tests.unit.controller.records import bad_rollout, healthy, policy, prediction, remediation, situation
 
@@ -62,6 +63,21 @@ def test_priority_then_name_choose_the_policy() -> None:
     found = decide(situation(SICK, policy("b"), policy("a")))
     assert found.policy is not None
     assert found.policy.name == "a"
+
+
+@given(st.permutations(["b", "a", "c"]))
+def test_policies_of_one_name_do_not_depend_on_the_order_in_which_they_are_known(order: list[str]) -> None:
+    rivals = [policy().model_copy(update={"uid": f"uid-{one}", "namespace": "shop"}) for one in order]
+    found = decide(situation(SICK, *rivals)).policy
+    assert found is not None
+    assert found.uid == "uid-a"
+
+
+def test_a_policy_does_not_target_kinds_that_its_action_does_not_fit() -> None:
+    job = objects.workload(objects.job(failed="BackoffLimitExceeded"))
+    fitting = policy(anomaly_type="JobFailed", action="notify-only")
+    assert fits(fitting, "Job", job.labels)
+    assert not fits(policy(), "Job", job.labels)
 
 
 @given(st.integers(0, 8), st.integers(0, 8))
