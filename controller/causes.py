@@ -85,6 +85,11 @@ CAUSES: Mapping[str, Cause] = MappingProxyType(
         "QuotaExceeded": _row("The namespace's ResourceQuota is used up: an administrator has to raise it."),
         "AdmissionDenied": _row("An admission rule refuses the pod: see the message.", _BACK),
         "Unschedulable": _row("The scheduler finds no node: see the message.", _BACK),
+        # What hangs, and what is missing although nothing failed.
+        "StuckTerminating": _row(
+            "A finalizer, or a node that is gone, holds it: see to that; selfheal never forces it."
+        ),
+        "ScaledToZero": _row("Scale it up again, or annotate it aiops.example.com/scaled-to-zero: intended.", _WIDE),
         # JobFailed: a Job has neither revisions nor replicas, and to create it anew is its owner's.
         "BackoffLimitExceeded": _row("Its pods failed too often: read their logs, then create the Job anew."),
         "JobDeadlineExceeded": _row("It ran longer than activeDeadlineSeconds."),

@@ -72,5 +72,7 @@ def cleared(situation: Situation) -> tuple[str, ...]:
     return tuple(
         one.name
         for one in of_target(situation.history, situation.workload.ref.uid)
-        if not one.is_open and not is_over(one) and (one.spec.anomaly.type.is_symptom or calm)
+        if not one.is_open
+        and not is_over(one)
+        and (one.spec.anomaly.symptom or one.spec.anomaly.type.is_symptom or calm)
     )

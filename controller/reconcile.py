@@ -22,7 +22,7 @@ from selfheal.remediation import (
     VoteRecord,
     remediation_name,
 )
-from selfheal.vote import with_fact
+from selfheal.vote import FACT_WEIGHT, with_fact
 
 __all__ = ["advance", "decide"]
 
@@ -91,7 +91,8 @@ def candidates(situation: Situation) -> Iterator[Candidate]:
     for symptom in situation.symptoms:
         p = prediction.confidence if prediction is not None and able else None
         source = Source.BOTH if anomalous else Source.SYMPTOM
-        yield Candidate(symptom.type, symptom, with_fact(p, symptom.type), source)
+        fact = symptom.cause if symptom.cause in FACT_WEIGHT else symptom.type
+        yield Candidate(symptom.type, symptom, with_fact(p, fact), source)
     if prediction is None or not anomalous or prediction.confidence is None:
         return
     kind = next((one for one in AnomalyType if one == prediction.anomaly_type and not one.is_symptom), None)

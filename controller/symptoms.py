@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from controller.containers import WAITING_REASONS, Sign, signs
 from controller.eviction import is_live
 from controller.facts import condition, count, created, last_death, quoted, since, spec_replicas, state, statuses
+from controller.idling import may_be_zero_by_mistake, scaled_to_zero
 from controller.model import Resource, Symptom, Workload
 from controller.rollouts import Rollout
 from selfheal.policy import AnomalyType
@@ -26,6 +27,7 @@ ORDER = (
     AnomalyType.PROBE_FAILURE,
     AnomalyType.ROLLOUT_STUCK,
     AnomalyType.JOB_FAILED,
+    AnomalyType.METRIC_ANOMALY,
 )
 """Causes before consequences."""
 ROOM_GRACE = timedelta(seconds=10)
@@ -62,6 +64,7 @@ def symptoms(workload: Workload, now: datetime) -> tuple[Symptom, ...]:
     """
     rollout = Rollout.of(workload)
     found = [*_of_pods(workload, rollout, now), *_not_created(workload, rollout, now), *_of_jobs(workload)]
+    found += scaled_to_zero(workload, now)
     found.sort(key=_rank)
     stuck = _stuck(workload, rollout, found)
     return tuple(sorted([*found, *stuck], key=_rank))
@@ -79,7 +82,12 @@ def might_be_sick(resource: Resource) -> bool:
     if kind == "Job":
         return condition(resource, "Failed").get("status") == "True"
     failed = condition(resource, "Progressing").get("status") == "False"
-    return failed or condition(resource, "ReplicaFailure").get("status") == "True" or _lacks_pods(resource)
+    return (
+        failed
+        or condition(resource, "ReplicaFailure").get("status") == "True"
+        or _lacks_pods(resource)
+        or may_be_zero_by_mistake(resource)
+    )
 
 
 def _lacks_pods(resource: Resource) -> bool:

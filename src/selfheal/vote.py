@@ -33,6 +33,8 @@ FACT_WEIGHT: Mapping[str, float] = MappingProxyType(
         "JobFailed": 2.6,  # 0.93
         "ProbeFailure": 2.2,  # 0.90: a probe can be wrong while the program is right
         "PodPending": 2.2,  # 0.90: the scheduler may still find room
+        # A fact of type MetricAnomaly, known by its cause (ADR "zero replicas"): the objects themselves prove it.
+        "ScaledToZero": 3.0,  # 0.95
     }
 )
 """Log-odds that a reported fact adds. To be learned from outcomes later; until then, documented judgement."""
@@ -108,7 +110,7 @@ def with_fact(p_ensemble: float | None, anomaly_type: str) -> float:
             ensemble is no evidence against a fact: a container that Kubernetes gave up on can look calm in metrics
             that are a scrape old. So the ensemble can raise the confidence in a fact, and never lowers it below
             the fact's own.
-        anomaly_type: A symptom type; other types add nothing.
+        anomaly_type: A symptom type, or the cause of a fact that has a weight of its own; others add nothing.
 
     Returns:
         Probability in 0..1.
