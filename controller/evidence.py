@@ -13,6 +13,7 @@ from controller.applied import missing_values
 from controller.eviction import is_live, is_ready
 from controller.facts import condition, count, died_at, is_observed, moment, since, spec_replicas, state, statuses
 from controller.model import Finding, Progress, Resource, Workload
+from controller.resizing import resizes
 from selfheal.policy import FIELD_MANAGER, AnomalyType
 from selfheal.protocol import Prediction
 from selfheal.remediation import Attempt, Source
@@ -98,33 +99,18 @@ def spec_kept(workload: Workload, attempt: Attempt, applied: datetime) -> tuple[
     """The spec is still what was written.
 
     Returns:
-        The finding, and the reason where it does not hold: ``RevertedByOwner`` or ``ResizeInfeasible``.
+        The finding, and the reason where it does not hold: ``RevertedByOwner`` or where a resize stands.
     """
     gone = missing_values(attempt.change.expected, workload.resource)
     if gone:
         who = _last_writer(workload.resource, applied)
         return Finding("SpecKept", False, f"{who} has changed {', '.join(gone)} since"), "RevertedByOwner"
-    resized = {one.uid for one in attempt.change.operations if one.verb == "Resize"}
-    for pod in workload.pods:
-        if pod["metadata"]["uid"] in resized and (found := _resize(pod)) is not None:
-            return found
+    if (unfinished := resizes(workload, attempt)) is not None:
+        return unfinished
+    resized = any(one.verb == "Resize" for one in attempt.change.operations)
     if not attempt.change.expected and not resized:
         return Finding("SpecKept", None, "nothing was written to the target itself"), ""
     return Finding("SpecKept", True, "the spec is as it was written"), ""
-
-
-def _resize(pod: Resource) -> tuple[Finding, str] | None:
-    """Where an in-place resize stands, unless it is done."""
-    name, pending = pod["metadata"]["name"], condition(pod, "PodResizePending")
-    going = condition(pod, "PodResizeInProgress")
-    if pending.get("status") == "True" and pending.get("reason") == "Infeasible":
-        text = f"the node cannot give pod {name} that much: {pending.get('message', '')}"
-        return Finding("SpecKept", False, text), "ResizeInfeasible"
-    if going.get("status") == "True" and going.get("reason") == "Error":
-        return Finding("SpecKept", False, f"resize of pod {name}: {going.get('message', '')}"), "ResizeFailed"
-    if pending.get("status") == "True" or going.get("status") == "True":
-        return Finding("SpecKept", False, f"the resize of pod {name} is not done yet"), ""
-    return None
 
 
 def _last_writer(resource: Resource, applied: datetime) -> str:

@@ -7,6 +7,7 @@ was gone, or when the change is gone. Inconclusive when the time is up and nothi
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from controller.applied import is_restored, undo_of, with_seen
@@ -21,11 +22,15 @@ from controller.evidence import (
     spec_kept,
 )
 from controller.model import Finding, Judgement, Progress
+from controller.resizing import DEFERRED, IN_PROGRESS
 from selfheal.policy import Verification
 from selfheal.remediation import Outcome, RemediationStatus, Source
 
 UNDO_TIMEOUT = timedelta(seconds=30)
 """An undo is a write of values: it is visible at once, or something is wrong."""
+
+WAITED_FOR = frozenset({DEFERRED, IN_PROGRESS})
+"""Where a resize may stand without having failed, until the time is up."""
 
 
 def settings_of(progress: Progress) -> Verification:
@@ -47,10 +52,11 @@ def judge(progress: Progress) -> Judgement:
         kept,
         endpoint_calm(progress, applied),
     )
-    if why:
+    if why and why not in WAITED_FOR:
         return Judgement(Outcome.FAILED, findings, why)
     recovered = _recovered(progress, status, findings, applied)
-    return _verdict(progress, findings, recovered, applied, _came_back(progress, status, applied))
+    found = _verdict(progress, findings, recovered, applied, _came_back(progress, status, applied))
+    return replace(found, reason=why) if why and found.reason in ("NotRecovered", "TimedOut") else found
 
 
 def _recovered(
