@@ -21,6 +21,8 @@ PROOF = timedelta(minutes=1)
 MARGIN = timedelta(seconds=10)
 PROBE_GRACE = timedelta(seconds=30)
 """Beyond what its own probes allow, a container may take this long to get ready."""
+SHORT_GRACE = timedelta(seconds=5)
+"""The same where older pods show how long a start takes."""
 PULL_GRACE = timedelta(seconds=30)
 
 IMAGE_REASONS = frozenset({"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull"})
@@ -75,7 +77,9 @@ class Sign:
     shown: datetime | None = None
 
 
-def signs(pod: Resource, spec: Resource, status: Resource, now: datetime) -> Iterator[Sign]:
+def signs(
+    pod: Resource, spec: Resource, status: Resource, now: datetime, usual: timedelta | None = None
+) -> Iterator[Sign]:
     """All that one container of a pod shows.
 
     Args:
@@ -83,6 +87,7 @@ def signs(pod: Resource, spec: Resource, status: Resource, now: datetime) -> Ite
         spec: The container's spec; empty when the pod's spec does not have it.
         status: Its status.
         now: Aware.
+        usual: How long pods of older revisions took from their start to being ready; None where there are none.
     """
     waiting = state(status, "waiting")
     reason, text = str(waiting.get("reason", "")), quoted(waiting.get("message"))
@@ -94,7 +99,7 @@ def signs(pod: Resource, spec: Resource, status: Resource, now: datetime) -> Ite
         yield Sign(AnomalyType.CONFIG_ERROR, _by_text(_CONFIG_TEXTS, text, "BadConfig"), f"{reason}: {text}", pod, name)
     else:
         yield from _deaths(pod, spec, status, now)
-        yield from _probes(pod, spec, status, now)
+        yield from _probes(pod, spec, status, now, usual)
 
 
 def _may_pass(text: str, pod: Resource, now: datetime) -> bool:
@@ -191,7 +196,7 @@ def _killing_probe(spec: Resource) -> str:
     return "StartupFailing" if spec.get("startupProbe") else ""
 
 
-def _probes(pod: Resource, spec: Resource, status: Resource, now: datetime) -> Iterator[Sign]:
+def _probes(pod: Resource, spec: Resource, status: Resource, now: datetime, usual: timedelta | None) -> Iterator[Sign]:
     name, death = str(status["name"]), last_death(status)
     killed = death.get("exitCode") in _STOPPED and death.get("reason") != "OOMKilled"
     restarts = int(status.get("restartCount") or 0)
@@ -205,16 +210,20 @@ def _probes(pod: Resource, spec: Resource, status: Resource, now: datetime) -> I
     if started is None or status.get("ready") or not status.get("started") or not spec.get("readinessProbe"):
         return
     waited = now - max(started, since(condition(pod, "Ready"), started))
-    if waited > _patience(spec["readinessProbe"], pod, started):
+    if waited > _patience(spec["readinessProbe"], pod, started, usual):
         message = (
             f"{name} runs for {int((now - started).total_seconds())} s and is not ready: its readiness probe fails"
         )
         yield Sign(AnomalyType.PROBE_FAILURE, "ReadinessFailing", message, pod, name)
 
 
-def _patience(probe: Resource, pod: Resource, started: datetime) -> timedelta:
-    """How long a container may be not ready: a start, or one failure of the probe that was called already."""
+def _patience(probe: Resource, pod: Resource, started: datetime, usual: timedelta | None) -> timedelta:
+    """How long a container may be not ready: a start, or one failure of the probe that was called already.
+
+    A start may take what the probe itself allows, or half as long again as older pods took.
+    """
     if since(condition(pod, "Ready"), started) > started + PROBE_GRACE:
         return PROBE_GRACE  # it was ready once: the probe has failed often enough to be believed
     every, often = int(probe.get("periodSeconds") or 10), int(probe.get("failureThreshold") or 3)
-    return timedelta(seconds=int(probe.get("initialDelaySeconds") or 0) + every * often) + PROBE_GRACE
+    allowed = timedelta(seconds=int(probe.get("initialDelaySeconds") or 0) + every * often)
+    return allowed + PROBE_GRACE if usual is None else max(allowed, 1.5 * usual) + SHORT_GRACE

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from controller.eviction import REVISION_LABEL
-from controller.facts import condition, count, created, is_observed, spec_replicas, statuses
+from controller.eviction import REVISION_LABEL, is_ready
+from controller.facts import (
+    LONG_AGO,
+    condition,
+    count,
+    created,
+    died_at,
+    is_observed,
+    last_death,
+    moment,
+    since,
+    spec_replicas,
+    state,
+    statuses,
+)
 from controller.model import Resource, Workload
 from controller.revisions import Health, Revision, history, is_current
 
 SUSPECT_FOR = timedelta(hours=1)
 """Trouble that begins this soon after a rollout is taken as the rollout's."""
+WELL = timedelta(minutes=2)
+"""Who did well for so long with a revision was not broken by it, unless something had to fill first."""
+SLOWEST = timedelta(minutes=5)
 LONGEST_BACK_OFF = timedelta(minutes=6)
 """A container in back-off is started again at least this often: 5 minutes and a little life."""
 ROLLING_KINDS = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
@@ -25,10 +41,12 @@ class Rollout:
     Attributes:
         newest: What it asks for now; None while its controller has not made it a revision yet.
         older: The others.
+        completed: When the rollout of the newest was completed, where Kubernetes says so.
     """
 
     newest: Revision | None = None
     older: tuple[Revision, ...] = ()
+    completed: datetime | None = None
 
     @classmethod
     def of(cls, workload: Workload) -> Rollout:
@@ -37,7 +55,8 @@ class Rollout:
             return cls()
         revisions = history(workload)
         newest = next((one for one in revisions if is_current(workload, one)), None)
-        return cls(newest, tuple(one for one in revisions if one is not newest))
+        older = tuple(one for one in revisions if one is not newest)
+        return cls(newest, older, _completed(workload.resource))
 
     def is_newest(self, pod: Resource) -> bool:
         """Whether a pod is of the newest revision; without revisions every pod counts as such."""
@@ -45,18 +64,81 @@ class Rollout:
             return not self.older
         return not self.newest.labels.isdisjoint(_revision_names(pod))
 
-    def came_with_newest(self, failing: Sequence[Resource], now: datetime) -> bool:
+    def came_with_newest(self, failing: Sequence[Resource], now: datetime, *, grows: bool = False) -> bool:
         """Whether the trouble is in the newest revision only, and an older one was healthy as far as can be told.
 
         Strong evidence: pods of an older revision are ready. Else the failing pods must have failed from their start,
         or soon after it, and nothing may speak against an older revision.
+
+        Args:
+            failing: Pods with the trouble.
+            now: Aware.
+            grows: Whether the trouble is of a kind that has to grow first, so that having lived well says nothing.
         """
         if not self.older or not all(self.is_newest(pod) for pod in failing):
             return False
         best = max(one.health for one in self.older)
         if best is Health.PROVEN:
             return True
-        return best > Health.BAD and all(_soon(pod, now) for pod in failing)
+        if best is Health.BAD or not all(_soon(pod, now) for pod in failing):
+            return False
+        return grows or not any(self._lived_well(pod, now) for pod in failing)
+
+    def _lived_well(self, pod: Resource, now: datetime) -> bool:
+        """Whether the newest revision did well for a while before this pod failed: what broke it came later."""
+        born = created(pod)
+        if self.completed is not None and born - self.completed > WELL:
+            return True
+        return min(trouble_began(pod), now) - born > WELL
+
+    def usual_start(self, pods: Iterable[Resource]) -> timedelta | None:
+        """How long ready pods of older revisions took from their start to being ready, the longest; None without any.
+
+        A pod that lost its readiness later seems slower than it was, so at most :data:`SLOWEST` is believed.
+        """
+        took = [_start_took(pod) for pod in pods if not self.is_newest(pod) and is_ready(pod)]
+        known = [one for one in took if one is not None]
+        return min(max(known), SLOWEST) if known else None
+
+
+def _completed(resource: Resource) -> datetime | None:
+    """When a Deployment's newest rollout was completed; other kinds do not say."""
+    progressing = condition(resource, "Progressing")
+    done = progressing.get("reason") == "NewReplicaSetAvailable" and is_observed(resource)
+    return moment(progressing.get("lastUpdateTime")) if done else None
+
+
+def _start_took(pod: Resource) -> timedelta | None:
+    started = [moment(state(status, "running").get("startedAt")) for _, status in statuses(pod)]
+    ready, known = moment(condition(pod, "Ready").get("lastTransitionTime")), [one for one in started if one]
+    return max(ready - max(known), timedelta(0)) if ready and known else None
+
+
+def trouble_began(pod: Resource) -> datetime:
+    """The earliest moment at which the trouble of a pod can have begun, as far as its status tells; else its birth.
+
+    A container that dies again and again does so at the pace of Kubernetes' back-off, so the number of its restarts
+    says how long that can have been going on. One that was ready and is not says itself since when.
+    """
+    found = [status for _, status in statuses(pod)]
+    dying = [_first_death(status) for status in found if last_death(status)]
+    if dying:
+        return max(min(dying), created(pod))
+    ready = condition(pod, "Ready")
+    started = [at for status in found if (at := moment(state(status, "running").get("startedAt")))]
+    if ready.get("status") == "False" and started and len(started) == len(found):
+        return max(since(ready, created(pod)), created(pod))
+    return created(pod)
+
+
+def _first_death(status: Resource) -> datetime:
+    """The earliest moment of a container's first death, from its last one and the number of its restarts."""
+    death, restarts = last_death(status), int(status.get("restartCount") or 0)
+    ended = died_at(status) or LONG_AGO
+    life = max(ended - (moment(death.get("startedAt")) or ended), timedelta(0))
+    deaths_before = restarts - (1 if not state(status, "terminated") and state(status, "running") else 0)
+    waits = sum(min(10.0 * 2**number, 300.0) for number in range(min(max(deaths_before, 0), 64)))
+    return ended - timedelta(seconds=waits) - life * max(deaths_before, 0)
 
 
 def _revision_names(pod: Resource) -> set[str]:

@@ -7,15 +7,17 @@ birth of the oldest failing pod, a condition's transition), so that two replicas
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from controller.containers import WAITING_REASONS, Sign, signs
 from controller.eviction import is_live
 from controller.facts import condition, count, created, last_death, quoted, since, spec_replicas, state, statuses
 from controller.idling import may_be_zero_by_mistake, scaled_to_zero
+from controller.missing import ROOM_GRACE, failed_jobs, missing_pods, not_created
 from controller.model import Resource, Symptom, Workload
 from controller.rollouts import Rollout
+from controller.stuck import is_held, is_leaving, stuck_rollout, stuck_terminating
 from selfheal.policy import AnomalyType
 
 ORDER = (
@@ -30,10 +32,11 @@ ORDER = (
     AnomalyType.METRIC_ANOMALY,
 )
 """Causes before consequences."""
-ROOM_GRACE = timedelta(seconds=10)
-"""How long a pod may be without a node: the scheduler finds one at once, or says why not."""
-MOUNT_GRACE = timedelta(minutes=1)
-"""How long volumes may take; Kubernetes names a missing one only in an Event."""
+MOUNT_GRACE = timedelta(seconds=12)
+"""How long volumes that the API server holds may take; Kubernetes names a missing one only in an Event."""
+DISK_GRACE = timedelta(minutes=1)
+"""The same where there are volumes that have to be attached or reached first."""
+_FROM_API_SERVER = frozenset({"configMap", "secret", "projected", "downwardAPI", "emptyDir"})
 
 _PENDING_TEXTS = (
     ("UnboundPVC", ("persistentvolumeclaim", "unbound immediate", "volume node affinity")),
@@ -45,11 +48,8 @@ _PENDING_TEXTS = (
     ("Taint", ("untolerated taint", "had taint")),
     ("Cordoned", ("were unschedulable",)),
 )
-_JOB_CAUSES = {
-    "BackoffLimitExceeded": "BackoffLimitExceeded",
-    "DeadlineExceeded": "JobDeadlineExceeded",
-    "PodFailurePolicy": "PodFailurePolicy",
-}
+_GROWING = frozenset({"LimitTooLow", "NoLimit", "MemoryLimit"})
+"""Causes that show only after a while although they came with the rollout: what fills has to fill first."""
 
 
 def symptoms(workload: Workload, now: datetime) -> tuple[Symptom, ...]:
@@ -63,24 +63,27 @@ def symptoms(workload: Workload, now: datetime) -> tuple[Symptom, ...]:
         One a type, cause and container; of 50 pods with the same trouble the oldest stands for all.
     """
     rollout = Rollout.of(workload)
-    found = [*_of_pods(workload, rollout, now), *_not_created(workload, rollout, now), *_of_jobs(workload)]
+    found = [*_of_pods(workload, rollout, now), *not_created(workload, rollout, now), *failed_jobs(workload)]
     found += scaled_to_zero(workload, now)
     found.sort(key=_rank)
-    stuck = _stuck(workload, rollout, found)
+    stuck = [*stuck_rollout(workload, rollout, found), *stuck_terminating(workload, now)]
     return tuple(sorted([*found, *stuck], key=_rank))
 
 
-def _rank(symptom: Symptom) -> tuple[int, datetime, str, str]:
-    return ORDER.index(symptom.type), symptom.since, symptom.container, symptom.cause
+def _rank(symptom: Symptom) -> tuple[int, bool, datetime, str, str]:
+    last = symptom.cause == "StuckTerminating"  # what comes tells more than what does not go
+    return ORDER.index(symptom.type), last, symptom.since, symptom.container, symptom.cause
 
 
 def might_be_sick(resource: Resource) -> bool:
     """Whether one object of a watch event (pod, workload) is worth a closer look; cheap, and never misses a symptom."""
     kind = resource.get("kind", "Pod")
+    if is_held(resource):
+        return True
     if kind == "Pod":
         return is_live(resource) and (_is_unplaced(resource) or _is_unready(resource) or _has_died(resource))
     if kind == "Job":
-        return condition(resource, "Failed").get("status") == "True"
+        return condition(resource, "Failed").get("status") == "True" or missing_pods(resource, 0) > 0
     failed = condition(resource, "Progressing").get("status") == "False"
     return (
         failed
@@ -118,10 +121,11 @@ def _has_died(pod: Resource) -> bool:
 def _of_pods(workload: Workload, rollout: Rollout, now: datetime) -> Iterator[Symptom]:
     shrinking = {one["metadata"]["uid"] for one in workload.revisions if _is_shrinking(one)}
     pods = [pod for pod in workload.pods if is_live(pod) and _owner(pod) not in shrinking]
-    leaving = any(pod["metadata"].get("deletionTimestamp") for pod in workload.pods)
+    leaving = any(is_leaving(pod, now) for pod in workload.pods)
+    usual = rollout.usual_start(workload.pods)
     found: dict[tuple[AnomalyType, str, str], list[Sign]] = {}
     for pod in pods:
-        for sign in _pod_signs(pod, leaving, now):
+        for sign in _pod_signs(pod, leaving, now, usual):
             found.setdefault((sign.type, sign.cause, sign.container), []).append(sign)
     for alike in found.values():
         yield _symptom(alike, len(pods), rollout, now)
@@ -137,7 +141,7 @@ def _is_shrinking(revision: Resource) -> bool:
     return revision.get("kind") == "ReplicaSet" and spec_replicas(revision) < count(revision, "replicas")
 
 
-def _pod_signs(pod: Resource, leaving: bool, now: datetime) -> Iterator[Sign]:
+def _pod_signs(pod: Resource, leaving: bool, now: datetime, usual: timedelta | None) -> Iterator[Sign]:
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         waited = now - since(scheduled, created(pod))
@@ -147,7 +151,7 @@ def _pod_signs(pod: Resource, leaving: bool, now: datetime) -> Iterator[Sign]:
         return
     yield from _unmounted(pod, now)
     for spec, status in statuses(pod):
-        yield from signs(pod, spec, status, now)
+        yield from signs(pod, spec, status, now, usual)
 
 
 def _pending_cause(text: str) -> str:
@@ -169,8 +173,10 @@ def _nodes(text: str, words: Sequence[str]) -> int:
 def _unmounted(pod: Resource, now: datetime) -> Iterator[Sign]:
     """A pod whose volumes do not come: its sandbox is not made, so no image is being pulled either."""
     sandbox = condition(pod, "PodReadyToStartContainers")
-    wanted = [name for volume in (pod.get("spec") or {}).get("volumes") or () if (name := _source(volume))]
-    if sandbox.get("status") == "False" and wanted and now - since(sandbox, created(pod)) > MOUNT_GRACE:
+    volumes = (pod.get("spec") or {}).get("volumes") or ()
+    wanted = [name for volume in volumes if (name := _source(volume))]
+    grace = MOUNT_GRACE if all(not volume.keys().isdisjoint(_FROM_API_SERVER) for volume in volumes) else DISK_GRACE
+    if sandbox.get("status") == "False" and wanted and now - since(sandbox, created(pod)) > grace:
         text = f"its volumes do not come; it mounts {', '.join(wanted)}: does each of them exist?"
         yield Sign(AnomalyType.CONFIG_ERROR, "BadMount", text, pod)
 
@@ -199,7 +205,7 @@ def _symptom(alike: Sequence[Sign], pods: int, rollout: Rollout, now: datetime) 
         since=_birth(oldest.pod),
         pod=name,
         container=oldest.container,
-        by_rollout=rollout.came_with_newest(failing, now),
+        by_rollout=rollout.came_with_newest(failing, now, grows=oldest.cause in _GROWING),
         shown=max(past) if len(past) == len(shown) else None,
     )
 
@@ -207,80 +213,3 @@ def _symptom(alike: Sequence[Sign], pods: int, rollout: Rollout, now: datetime) 
 def _birth(pod: Resource) -> datetime:
     """When an incident of a pod starts, for its name: later times (of deaths, of conditions) move while it lasts."""
     return created(pod)
-
-
-# Workloads.
-
-
-def _not_created(workload: Workload, rollout: Rollout, now: datetime) -> Iterator[Symptom]:
-    """Pods that the API server does not let come into being: quota or admission."""
-    for owner in (workload.resource, *(one for one in workload.revisions if one.get("kind") == "ReplicaSet")):
-        failure = condition(owner, "ReplicaFailure")
-        if failure.get("status") != "True" or not spec_replicas(owner):
-            continue
-        text = quoted(failure.get("message"))
-        over = "exceeded quota" in text.lower()
-        yield Symptom(
-            type=AnomalyType.POD_PENDING,
-            cause="QuotaExceeded" if over else "AdmissionDenied",
-            message=f"pods of {owner['metadata']['name']} cannot be created: {text}",
-            since=since(failure, now),
-            by_rollout=bool(rollout.older) and (rollout.newest is None or _is_newest(owner, rollout)),
-        )
-        return
-
-
-def _is_newest(owner: Resource, rollout: Rollout) -> bool:
-    newest = rollout.newest
-    return owner["kind"] != "ReplicaSet" or (newest is not None and owner["metadata"]["name"] == newest.name)
-
-
-def _of_jobs(workload: Workload) -> Iterator[Symptom]:
-    jobs: Iterable[Resource] = ()
-    if workload.ref.kind == "Job":
-        jobs = (workload.resource,)
-    elif workload.ref.kind == "CronJob" and workload.revisions:
-        jobs = (max(workload.revisions, key=created),)  # an older failure is over when a newer Job runs
-    for job in jobs:
-        failed = condition(job, "Failed")
-        if failed.get("status") == "True":
-            reason = str(failed.get("reason", ""))
-            yield Symptom(
-                type=AnomalyType.JOB_FAILED,
-                cause=_JOB_CAUSES.get(reason, "JobFailed"),
-                message=f"Job {job['metadata']['name']} failed: {quoted(reason)}: {quoted(failed.get('message'))}",
-                since=since(failed, created(job)),
-            )
-
-
-def _stuck(workload: Workload, rollout: Rollout, roots: Sequence[Symptom]) -> Iterator[Symptom]:
-    """A rollout that does not go on; its cause is that of what holds it up, where that is known."""
-    progressing = condition(workload.resource, "Progressing")
-    if workload.ref.kind == "Deployment":
-        if progressing.get("status") != "False" or progressing.get("reason") != "ProgressDeadlineExceeded":
-            return
-        begun, text = since(progressing, created(workload.resource)), quoted(progressing.get("message"))
-        own = "DeadlineExceeded"
-    else:
-        failing = [root for root in roots if root.pod]
-        if workload.ref.kind not in ("StatefulSet", "DaemonSet") or not failing or not _is_updating(workload):
-            return
-        begun, own = failing[0].since, "UpdateFailing"
-        text = f"its update does not go on: {failing[0].message}"
-    root = roots[0] if roots else None
-    yield Symptom(
-        type=AnomalyType.ROLLOUT_STUCK,
-        cause=root.cause if root else own,
-        message=f"{workload.ref.name}: {text}",
-        since=begun,
-        pod=root.pod if root else "",
-        container=root.container if root else "",
-        by_rollout=root.by_rollout if root else bool(rollout.older),
-    )
-
-
-def _is_updating(workload: Workload) -> bool:
-    status = workload.resource.get("status") or {}
-    if workload.ref.kind == "StatefulSet":
-        return bool(status.get("updateRevision") and status.get("updateRevision") != status.get("currentRevision"))
-    return count(workload.resource, "updatedNumberScheduled") < count(workload.resource, "desiredNumberScheduled")
