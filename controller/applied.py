@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from jsonpointer import JsonPointer
@@ -13,6 +14,8 @@ from selfheal.policy import REMEDIATION_ANNOTATION
 from selfheal.remediation import Attempt, AttemptResult, ConditionType, Operation, RemediationStatus, with_condition
 
 _WRITES = ("add", "replace")
+WRITING = "Writing"
+"""Reason of the condition Applied from just before a write that leaves no trace in the cluster (an eviction)."""
 
 
 def mark(name: str, attempt: int) -> str:
@@ -39,12 +42,51 @@ def holds(live: Resource, path: str, value: Any) -> bool:
 
 def is_written(progress: Progress) -> bool:
     """Whether the newest attempt's change is in the cluster, whatever its record says."""
-    attempts, workload = progress.remediation.status.attempts, progress.workload
-    if not attempts or workload is None:
-        return False
-    ours, operations = mark(progress.remediation.name, len(attempts)), attempts[-1].change.operations
-    marked = workload.annotations.get(REMEDIATION_ANNOTATION) == ours
-    return bool(operations) and all(marked if _has_mark(one) else is_in_effect(one, workload) for one in operations)
+    workload, operations = progress.workload, _operations(progress)
+    marked = _is_marked(progress)
+    return (
+        workload is not None
+        and is_begun(progress)
+        and all(marked if _has_mark(one) else is_in_effect(one, workload) for one in operations)
+    )
+
+
+def is_begun(progress: Progress) -> bool:
+    """Whether at least one operation of the newest attempt was written: then it has to be finished or taken back.
+
+    A pod that is gone, or on its way out, proves nothing unless a write was announced: pods also go by themselves.
+    """
+    workload = progress.workload
+    return workload is not None and any(_has_trace(progress, workload, one) for one in _operations(progress))
+
+
+def _has_trace(progress: Progress, workload: Workload, operation: Operation) -> bool:
+    if operation.verb == "Evict":
+        said = progress.remediation.status.condition(ConditionType.APPLIED)
+        return said is not None and said.reason == WRITING and is_in_effect(operation, workload)
+    if _has_mark(operation):
+        return _is_marked(progress)
+    return _object(operation, workload) is not None and is_in_effect(operation, workload)
+
+
+def _operations(progress: Progress) -> tuple[Operation, ...]:
+    attempts = progress.remediation.status.attempts
+    return attempts[-1].change.operations if attempts else ()
+
+
+def _is_marked(progress: Progress) -> bool:
+    """Whether the target carries the mark of the newest attempt."""
+    ours = mark(progress.remediation.name, len(progress.remediation.status.attempts))
+    return progress.workload is not None and progress.workload.annotations.get(REMEDIATION_ANNOTATION) == ours
+
+
+def announced(status: RemediationStatus, now: datetime) -> RemediationStatus:
+    """The status just before the newest attempt is written, where the write itself leaves no trace; else as it is."""
+    operations = status.attempts[-1].change.operations if status.attempts else ()
+    if not operations or any(one.verb != "Evict" for one in operations):
+        return status
+    said = with_condition(status.conditions, ConditionType.APPLIED, "Unknown", WRITING, "it is being written", now)
+    return status.model_copy(update={"conditions": said})
 
 
 def _has_mark(operation: Operation) -> bool:

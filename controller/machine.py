@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from controller.applied import is_restored, undo_of, with_seen
+from controller.applied import is_begun, is_restored, undo_of, with_seen
 from controller.causes import REPEATS, sensible
+from controller.consent import actions_of, policy_now
 from controller.coordination import disturbs_rollout, effective_mode, standing
 from controller.model import (
     Apply,
@@ -24,7 +25,7 @@ from controller.model import (
     Wait,
     Workload,
 )
-from controller.verification import is_undone, judge, settings_of
+from controller.verification import USELESS, is_undone, judge, settings_of
 from selfheal.policy import Action, Mode, Policy
 from selfheal.remediation import Attempt, AttemptResult, ConditionType, Outcome, RemediationStatus, Source
 
@@ -35,6 +36,8 @@ FRESH = timedelta(minutes=2)
 REPLAN = frozenset({"Conflict", "PlanTooOld"})
 """Reasons for which an attempt is planned anew: nothing was changed by it."""
 MOST_REPLANS = 5
+HALF = frozenset({"PolicyGone", "PolicyChanged"})
+"""Reasons for which a plan that is half written is taken back, whatever ``undoOnFailure`` says."""
 _TRIED = frozenset({AttemptResult.FAILED, AttemptResult.UNDONE, AttemptResult.INCONCLUSIVE, AttemptResult.APPLIED})
 
 
@@ -66,16 +69,20 @@ def advance(progress: Progress) -> Step:
             return _next(progress, status)
 
 
-def was_changed(status: RemediationStatus) -> bool:
+def was_changed(progress: Progress, status: RemediationStatus) -> bool:
     """Whether something of ours may be in the cluster that is not proven and not undone."""
-    return bool(status.attempts) and status.attempts[-1].result in (AttemptResult.APPLIED, AttemptResult.FAILED)
+    if not status.attempts:
+        return False
+    result = status.attempts[-1].result
+    half = result is AttemptResult.PLANNED and is_begun(progress)
+    return half or result in (AttemptResult.APPLIED, AttemptResult.FAILED)
 
 
 # What holds everything up.
 
 
 def _held(progress: Progress, status: RemediationStatus) -> Step | None:
-    changed = was_changed(status)
+    changed = was_changed(progress, status)
     if progress.config.suspended:
         return _suspended(progress, status)
     if _was_suspended(status) and progress.now > _patience_ends(progress, status):
@@ -111,14 +118,6 @@ def _suspended(progress: Progress, status: RemediationStatus) -> Wait:
 
 
 # Before a change.
-
-
-def policy_now(progress: Progress) -> Policy | None:
-    """The policy that opened the Remediation; None when it is gone, disabled, or about something else now."""
-    policy = progress.policy
-    if policy is None or policy.uid != progress.remediation.spec.policy_ref.uid or not policy.spec.enabled:
-        return None
-    return policy if policy.spec.anomaly_type is progress.remediation.spec.anomaly.type else None
 
 
 def _before_acting(progress: Progress, status: RemediationStatus, policy: Policy) -> Step | None:
@@ -164,6 +163,8 @@ def symptom_of(progress: Progress) -> Symptom | None:
 
 
 def _planned(progress: Progress, status: RemediationStatus, last: Attempt) -> Step:
+    if is_begun(progress):
+        return _half_written(progress, last)
     policy = policy_now(progress)
     if policy is None:
         return _over(status, "PolicyGone", "the policy is gone, disabled or about something else now")
@@ -179,6 +180,17 @@ def _planned(progress: Progress, status: RemediationStatus, last: Attempt) -> St
     if mode is Mode.APPROVE:
         return _approval(progress, status, last)
     return _apply(progress, last, policy.spec.verification.timeout)
+
+
+def _half_written(progress: Progress, last: Attempt) -> Step:
+    """Half a change is worse than all of it or none: its own effect, a window or its age do not leave it there."""
+    policy = policy_now(progress)
+    if policy is None:
+        return Conclude(AttemptResult.FAILED, Judgement(Outcome.FAILED, (), "PolicyGone"))
+    mode, _ = effective_mode(policy, _there(progress), last.action)
+    if last.action not in actions_of(policy) or mode is Mode.OBSERVE:
+        return Conclude(AttemptResult.FAILED, Judgement(Outcome.FAILED, (), "PolicyChanged"))
+    return Apply()
 
 
 def _apply(progress: Progress, last: Attempt, patience: timedelta) -> Step:
@@ -223,7 +235,8 @@ def _verifying(progress: Progress) -> Step:
 
 
 def _must_undo(progress: Progress, last: Attempt) -> bool:
-    wanted = progress.policy.spec.undo_on_failure if progress.policy else True
+    half = last.reason in HALF
+    wanted = half or progress.policy is None or progress.policy.spec.undo_on_failure
     return wanted and bool(undo_of(last))
 
 
@@ -284,7 +297,7 @@ def next_action(progress: Progress, policy: Policy, attempts: Sequence[Attempt])
         The action, or None; and why the policy's actions are out of question, for people.
     """
     reasons = []
-    for action in dict.fromkeys((policy.spec.action, *policy.spec.escalation)):
+    for action in actions_of(policy):
         useful, why = sensible(action, progress.remediation.spec.anomaly.type, symptom_of(progress))
         if not useful:
             reasons.append(why)
@@ -296,7 +309,7 @@ def next_action(progress: Progress, policy: Policy, attempts: Sequence[Attempt])
 def _used_up(action: Action, attempts: Sequence[Attempt]) -> bool:
     same = [attempt for attempt in attempts if attempt.action is action]
     final = (AttemptResult.REFUSED, AttemptResult.ERROR)
-    if any(one.reason == "RevertedByOwner" or (one.result in final and one.reason not in REPLAN) for one in same):
+    if any(one.reason in USELESS or (one.result in final and one.reason not in REPLAN) for one in same):
         return True
     if sum(one.reason in REPLAN for one in same) > MOST_REPLANS:
         return True
@@ -309,7 +322,7 @@ def _give_up(status: RemediationStatus, tried: Sequence[Attempt], why: str, poli
         last = next(attempt for attempt in reversed(tried) if attempt.result in _TRIED)
         most = len(tried) >= policy.spec.max_retries
         ineffective = "RetriesExhausted" if most else "Ineffective"
-        reason = last.reason if last.reason == "RevertedByOwner" else ineffective
+        reason = last.reason if last.reason in USELESS else ineffective
         return Finish(Outcome.FAILED, reason, _sorry(last, f"{len(tried)} attempts did not help. {why}".strip()))
     stopped = next((attempt for attempt in reversed(status.attempts) if attempt.message or attempt.reason), None)
     if stopped is None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from controller.actions import ACTIONS
+from controller.applied import announced, undo_of
 from controller.cluster import Cluster
+from controller.incidents import ended, written
 from controller.logs import log
 from controller.model import Apply, Finish, PlanRequest, Progress, Propose, Step, Undo, Wait
 from controller.observe import World, read_config, target_key
@@ -23,7 +25,7 @@ from controller.symptoms import symptoms
 from controller.telling import Teller
 from controller.verdicts import Verdicts
 from selfheal.errors import Conflict, PermanentError, Refused, SelfhealError, TemporaryError
-from selfheal.policy import Policy
+from selfheal.policy import Action, Policy
 from selfheal.remediation import Attempt, AttemptResult, Change, Operation, Outcome, Remediation, RemediationStatus
 
 _AT_ONCE = 20  # steps taken in one go; more would be a loop
@@ -87,6 +89,8 @@ class Stepper:
         """One step; None when the next one may follow at once."""
         progress = self._progress(remediation)
         step = advance(progress)
+        if isinstance(step, Apply):
+            progress = self._announce(progress)
         done = self._execute(progress, step)
         if done.error is not None:
             self._log_error(progress, step, done.error)
@@ -115,13 +119,22 @@ class Stepper:
             predicted=verdict.end if verdict else None,
         )
 
+    def _announce(self, progress: Progress) -> Progress:
+        """Store that a write which leaves no trace is about to be made."""
+        status = announced(progress.remediation.status, progress.now)
+        if status == progress.remediation.status:
+            return progress
+        stored = self._cluster.records.write_status(progress.remediation, status)
+        self._world.keep(stored)
+        return replace(progress, remediation=stored)
+
     def _execute(self, progress: Progress, step: Step) -> _Done:
         try:
             match step:
                 case Propose():
                     return self._propose(progress, step)
                 case Apply():
-                    self._apply(_newest(progress))
+                    self._apply(progress)
                 case Undo():
                     self._cluster.write.apply(undo_of(_newest(progress)))
         except SelfhealError as error:
@@ -131,18 +144,22 @@ class Stepper:
     def _propose(self, progress: Progress, step: Propose) -> _Done:
         if progress.workload is None or progress.policy is None:
             raise Refused("TargetGone", "the target or the policy is gone: nothing can be planned")
-        change = ACTIONS[step.action].plan(plan_request(progress, progress.policy))
+        past = self._world.closed_for(target_key(progress.remediation))
+        change = ACTIONS[step.action].plan(plan_request(progress, progress.policy, step.action, past))
         return _Done(change, self._cluster.write.dry_run(change.operations))
 
-    def _apply(self, attempt: Attempt) -> None:
+    def _apply(self, progress: Progress) -> None:
         """Write the plan; when the API server stops it half-way, take back what was written."""
+        attempt = _newest(progress)
         operations = attempt.change.operations
         try:
-            self._cluster.write.apply(operations)
+            written = self._cluster.write.apply(operations)
         except (PermanentError, Conflict):
             if self._any_written(operations):
                 self._cluster.write.apply(undo_of(attempt))
             raise
+        if not written and all(operation.verb == "Evict" for operation in operations):
+            raise Conflict(f"the pod that {attempt.action} was about went by itself: nothing was written")
 
     def _any_written(self, operations: Sequence[Operation]) -> bool:
         return any(self._cluster.write.is_done(operation) for operation in operations)
@@ -204,13 +221,8 @@ def _newest(progress: Progress) -> Attempt:
     return progress.remediation.status.attempts[-1]
 
 
-def undo_of(attempt: Attempt) -> tuple[Operation, ...]:
-    """What takes an attempt back."""
-    return attempt.undo or attempt.change.undo
-
-
-def plan_request(progress: Progress, policy: Policy) -> PlanRequest:
-    """What an action needs to plan the next attempt.
+def plan_request(progress: Progress, policy: Policy, action: Action, past: Sequence[Remediation] = ()) -> PlanRequest:
+    """What an action needs to plan the next attempt; ``past`` are closed Remediations of the target.
 
     Raises:
         Refused: When the target is gone.
@@ -227,6 +239,8 @@ def plan_request(progress: Progress, policy: Policy) -> PlanRequest:
         prediction=progress.prediction,
         attempt=attempt,
         mark=f"{progress.remediation.name}/{attempt}",
+        earlier=written(progress.remediation, action),
+        before=tuple(tried for one in sorted(past, key=ended) for tried in written(one, action)),
     )
 
 
