@@ -144,3 +144,14 @@ def _cause_of(anomaly_type: AnomalyType, symptom: Symptom | None) -> tuple[Cause
 def has_safe_action(anomaly_type: AnomalyType, symptom: Symptom | None) -> bool:
     """Whether any action but a notice is in the row of this cause."""
     return bool(_cause_of(anomaly_type, symptom)[0].actions)
+
+
+def advice_of(anomaly_type: AnomalyType, cause: str) -> str:
+    """What a person would do about a cause, or about what only the ensemble sees, in a sentence."""
+    row = CAUSES.get(cause) or ENSEMBLE_CAUSES.get(anomaly_type)
+    return row.advice if row else "Look at it: the cause is not known."
+
+
+def knows_no_action(cause: str) -> bool:
+    """Whether it is known of a cause that no action can help against it."""
+    return cause in CAUSES and not CAUSES[cause].actions

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Literal
 
+from controller.causes import advice_of
 from controller.cluster import Records
+from controller.escalation import escalation
 from controller.logs import log
 from controller.metrics import Metrics
 from controller.model import Decision, Resource, Workload
@@ -79,6 +81,10 @@ class Teller:
         attempts = remediation.status.attempts
         self._metrics.ended(attempts[-1].action if attempts else None, outcome)
         note = f"{outcome} ({remediation.status.reason}): {remediation.status.message}"
+        plea = escalation(remediation)
+        if plea:
+            self._event_pair(remediation, "Escalated", plea, "Escalate", "Warning")
+            note = f"{note} {advice_of(remediation.spec.anomaly.type, remediation.spec.anomaly.symptom)}"
         self._tell(
             remediation,
             "Completed",
@@ -100,6 +106,12 @@ class Teller:
         notice = notice_of(remediation, step, note, now)
         log(note, step=step, remediation=notice.remediation, uid=notice.uid, workload=notice.workload, reason=reason)
         self._notices.tell(notice)
+        self._event_pair(remediation, reason, note, step, kind)
+
+    def _event_pair(
+        self, remediation: Remediation, reason: str, note: str, step: str, kind: Literal["Normal", "Warning"]
+    ) -> None:
+        """One Event on the target and one on the policy, each with the other as ``related``."""
         policy = remediation.spec.policy_ref
         target, owner = _target(remediation), _policy_ref(policy.namespace, policy.name, policy.uid)
         self._event(target, reason, note, step, kind, owner)
