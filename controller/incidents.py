@@ -7,11 +7,27 @@ from datetime import datetime
 
 from controller.facts import LONG_AGO
 from controller.model import Situation, Symptom
-from selfheal.policy import Policy
-from selfheal.remediation import Outcome, Remediation
+from selfheal.policy import Action, Policy
+from selfheal.remediation import Attempt, AttemptResult, Outcome, Remediation
 
 REPEATABLE = frozenset({"SuspendedTooLong", "PolicyGone", "OutsideWindow", "RolloutInProgress", "CannotTell"})
 """Reasons of outcome Skipped that were about a moment, not about the incident."""
+
+WRITTEN = frozenset(
+    {
+        AttemptResult.APPLIED,
+        AttemptResult.SUCCESSFUL,
+        AttemptResult.FAILED,
+        AttemptResult.INCONCLUSIVE,
+        AttemptResult.UNDONE,
+    }
+)
+"""Results of attempts that were written: the others, refused or stopped by a conflict, have changed nothing."""
+
+
+def written(remediation: Remediation, action: Action) -> tuple[Attempt, ...]:
+    """Attempts of one action that were written, the newest last."""
+    return tuple(one for one in remediation.status.attempts if one.action is action and one.result in WRITTEN)
 
 
 def of_target(history: Iterable[Remediation], uid: str) -> tuple[Remediation, ...]:

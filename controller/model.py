@@ -13,6 +13,7 @@ from selfheal.policy import Action, AnomalyType, HealingConfig, Parameters, Poli
 from selfheal.protocol import Prediction
 from selfheal.remediation import (
     Approval,
+    Attempt,
     AttemptResult,
     Change,
     Outcome,
@@ -103,6 +104,8 @@ class PlanRequest:
         symptom: The fact, where there is one.
         prediction: The endpoint's answer, where there is one.
         attempt: 1 for the first attempt of the incident.
+        earlier: Attempts of this action in this incident that were written, the newest last: a second try is bolder.
+        before: The same of earlier incidents of this target.
         mark: Value for the remediation annotation, ``name/attempt``.
     """
 
@@ -113,6 +116,8 @@ class PlanRequest:
     prediction: Prediction | None
     attempt: int
     mark: str
+    earlier: tuple[Attempt, ...] = ()
+    before: tuple[Attempt, ...] = ()
 
 
 class ActionPlanner(Protocol):
@@ -136,7 +141,8 @@ class Finding:
     """One piece of evidence about a fix.
 
     Attributes:
-        name: ``ReplicasReady``, ``RestartsFlat``, ``SignalClear``, ``SpecKept``, ``EndpointCalm``.
+        name: ``ReplicasReady``, ``RestartsFlat``, ``SignalClear``, ``SpecKept``, ``EndpointCalm``; ``GrowthBounded``
+            where a leak was found.
         holds: True, False, or None for "cannot tell".
         message: For people, with the numbers.
     """

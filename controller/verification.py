@@ -21,9 +21,10 @@ from controller.evidence import (
     signal_clear,
     spec_kept,
 )
+from controller.leaks import still_leaks
 from controller.model import Finding, Judgement, Progress
-from controller.resizing import DEFERRED, IN_PROGRESS
-from selfheal.policy import Verification
+from controller.resizing import DEFERRED, IN_PROGRESS, INFEASIBLE, REVERTED
+from selfheal.policy import Action, AnomalyType, Verification
 from selfheal.remediation import Outcome, RemediationStatus, Source
 
 UNDO_TIMEOUT = timedelta(seconds=30)
@@ -31,6 +32,9 @@ UNDO_TIMEOUT = timedelta(seconds=30)
 
 WAITED_FOR = frozenset({DEFERRED, IN_PROGRESS})
 """Where a resize may stand without having failed, until the time is up."""
+LEAK = "UnboundedLeak"
+USELESS = frozenset({REVERTED, INFEASIBLE, LEAK})
+"""Reasons of failed attempts after which the same action is not tried again."""
 
 
 def settings_of(progress: Progress) -> Verification:
@@ -54,9 +58,21 @@ def judge(progress: Progress) -> Judgement:
     )
     if why and why not in WAITED_FOR:
         return Judgement(Outcome.FAILED, findings, why)
+    leak = still_leaks(workload, status.attempts[-1], applied)
+    if leak:
+        return Judgement(Outcome.FAILED, (*findings, Finding("GrowthBounded", False, leak)), LEAK)
     recovered = _recovered(progress, status, findings, applied)
     found = _verdict(progress, findings, recovered, applied, _came_back(progress, status, applied))
-    return replace(found, reason=why) if why and found.reason in ("NotRecovered", "TimedOut") else found
+    if why and found.reason in ("NotRecovered", "TimedOut"):
+        return replace(found, reason=why)
+    return replace(found, reason=LEAK) if found.reason == "TimedOut" and _leaks_by_forecast(progress, found) else found
+
+
+def _leaks_by_forecast(progress: Progress, found: Judgement) -> bool:
+    """Whether more memory was given, and the endpoint forecasts that it runs out all the same."""
+    attempt, kind = progress.remediation.status.attempts[-1], progress.remediation.spec.anomaly.type
+    calm = next((one.holds for one in found.findings if one.name == "EndpointCalm"), None)
+    return attempt.action is Action.ADJUST_RESOURCES and kind is AnomalyType.MEMORY_LEAK and calm is False
 
 
 def _recovered(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from controller.eviction import is_live, name_of, phase
+from controller.leaks import kills, leaked_before
 from controller.model import PlanRequest, Resource, Workload
 from controller.owners import Owner, autoscalers, owner_of
 from controller.patching import Edit, Path, edit, edit_workload, line, look, patch_of, undo_of
@@ -25,7 +26,7 @@ from controller.quantities import (
 )
 from selfheal.errors import Refused
 from selfheal.policy import Action, AdjustResourcesParameters, AnomalyType, parse_quantity
-from selfheal.remediation import Change, Operation
+from selfheal.remediation import Change, Operation, OutOfMemory
 
 LEAST_FACTOR = Decimal("1.2")
 LEAST_MORE: dict[ResourceName, Decimal] = {"memory": 100 * MEBI, "cpu": Decimal("0.1")}
@@ -78,14 +79,26 @@ class AdjustResources:
 
         Raises:
             Refused: ``NotAdjustable``, ``NothingToAdjust``, ``UnknownContainer``, ``NoLimit``, ``NoPod``,
-                ``OwnedByVPA``, ``AtMaximum``, ``OverLimitRange``, ``OverQuota`` or ``OverNode``.
+                ``OwnedByVPA``, ``UnboundedLeak``, ``AtMaximum``, ``OverLimitRange``, ``OverQuota`` or ``OverNode``.
         """
         _refuse_strangers(request.workload)
         owner = owner_of(request.workload.resource)
         wanted = _find(request, in_template=owner is None or not owner.reverts)
+        killed = _kill(request, wanted)
         old = _limit_now(request.workload, wanted)
         wanted = replace(wanted, new=_new_limit(request, wanted, old))
-        return _change(request, wanted, owner)
+        return _change(request, wanted, owner).model_copy(update={"out_of_memory": killed})
+
+
+def _kill(request: PlanRequest, wanted: _Raise) -> OutOfMemory | None:
+    """The kill that more memory is to prevent; the longest life of all pods, for others may have been cut short."""
+    if wanted.resource != "memory":
+        return None
+    killed = max(kills(request.workload.pods, wanted.container), key=lambda one: one.seconds, default=None)
+    leak = leaked_before((*request.before, *request.earlier), killed)
+    if leak:
+        raise Refused("UnboundedLeak", f"{leak}: its maker has to mend that")
+    return killed
 
 
 def _refuse_strangers(workload: Workload) -> None:
@@ -201,10 +214,10 @@ def _limit_now(workload: Workload, wanted: _Raise) -> Decimal:
 
 
 def _new_limit(request: PlanRequest, wanted: _Raise, old: Decimal) -> Decimal:
-    """The old limit plus a step that doubles with each attempt, cut at the lowest ceiling."""
+    """The old limit plus a step that doubles with each raise that was written, cut at the lowest ceiling."""
     parameters = request.parameters.adjust_resources
     least = max(old * max(LEAST_FACTOR, Decimal(parameters.factor)), old + LEAST_MORE[wanted.resource]) - old
-    aim = rounded(wanted.resource, old + least * 2 ** (request.attempt - 1), up=True)
+    aim = rounded(wanted.resource, old + least * 2 ** len(request.earlier), up=True)
     lowest = min(_ceilings(request.workload, parameters, wanted, old), key=lambda ceiling: ceiling.value)
     new = min(aim, rounded(wanted.resource, lowest.value, up=False))
     if new < old * LEAST_FACTOR:

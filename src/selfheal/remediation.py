@@ -176,6 +176,14 @@ class Operation(_Status):
     patch: tuple[dict[str, Any], ...] = ()
 
 
+class OutOfMemory(_Status):
+    """How a container was killed for its memory: under which limit, and how many seconds after its start."""
+
+    container: str
+    limit: str
+    seconds: Annotated[float, Field(ge=0)]
+
+
 class Change(_Status):
     """A plan: what will be written, what a person reads, and what would take it back.
 
@@ -186,6 +194,8 @@ class Change(_Status):
         note: What a person should know, e.g. that an in-place resize lasts as long as the pod.
         expected: JSON pointers and values that the target must carry after the change, for verification and to see
             after a crash whether it was applied.
+        out_of_memory: The kill that a raised limit is to prevent. Who is killed again, only later by as much as the
+            memory grew, leaks.
     """
 
     operations: tuple[Operation, ...] = ()
@@ -193,6 +203,7 @@ class Change(_Status):
     undo: tuple[Operation, ...] = ()
     note: Text = ""
     expected: dict[str, Any] = Field(default_factory=dict)
+    out_of_memory: OutOfMemory | None = None
 
 
 class Attempt(_Status):

@@ -9,9 +9,10 @@ from typing import Any
 import jsonpatch
 
 from controller.model import PlanRequest, Resource, Symptom, Workload
-from selfheal.policy import AnomalyType, Parameters
+from selfheal.policy import Action, AnomalyType, Parameters
 from selfheal.protocol import Prediction
-from selfheal.remediation import Change, Operation
+from selfheal.remediation import Attempt, AttemptResult, Change, Operation
+from tests.unit.controller.objects import NOW
 
 MARK = "rem-0123456789abcdef0123/1"
 
@@ -22,18 +23,20 @@ def request(
     *,
     symptom: Symptom | None = None,
     prediction: Prediction | None = None,
-    attempt: int = 1,
+    bumps: int = 0,
     **parameters: Any,
 ) -> PlanRequest:
-    """A plan request; ``parameters`` are the policy's, by action."""
+    """A plan request; ``bumps`` raises of this incident were written; ``parameters`` are the policy's, by action."""
+    raised = Attempt(action=Action.ADJUST_RESOURCES, started_time=NOW, result=AttemptResult.UNDONE)
     return PlanRequest(
         workload=target,
         parameters=Parameters.model_validate(parameters),
         anomaly_type=anomaly_type,
         symptom=symptom,
         prediction=prediction,
-        attempt=attempt,
+        attempt=bumps + 1,
         mark=MARK,
+        earlier=(raised,) * bumps,
     )
 
 
