@@ -60,6 +60,17 @@ class Client:
         """
         return self._call("GET", path, params=query, missing_is_empty=True)
 
+    def text(self, path: str) -> str:
+        """What is no JSON: the server's own metrics.
+
+        Raises:
+            Unavailable: When it does not answer.
+        """
+        try:
+            return self._http.get(path).raise_for_status().text
+        except httpx.HTTPError as error:
+            raise Unavailable(f"the API server does not answer: {error}") from None
+
     def items(self, path: str, **query: str) -> list[Resource]:
         """The objects of a list; none for a kind that the server does not know."""
         found: list[Resource] = self.get(path, **query).get("items") or []

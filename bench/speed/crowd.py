@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from bench.speed.workloads import history, name
+from bench.speed.workloads import history
 from selfheal.ensemble import Ensemble
 from selfheal.window import MetricWindow
 
@@ -19,9 +20,9 @@ def trained(seed: int = 0) -> tuple[Ensemble, list[MetricWindow]]:
     return Ensemble.fit(windows, seed=seed), windows
 
 
-def crowd(few: Ensemble, workloads: int) -> Ensemble:
-    """The same models for as many workloads as wanted, named ``name(0)`` and on."""
-    origin = {name(number): few.workloads[number % len(few.workloads)] for number in range(workloads)}
+def crowd(few: Ensemble, names: Iterable[str]) -> Ensemble:
+    """The same models for as many workloads as wanted, under their own names."""
+    origin = {name: few.workloads[place % len(few.workloads)] for place, name in enumerate(names)}
     members = {
         detector: replace(
             member,
@@ -33,7 +34,8 @@ def crowd(few: Ensemble, workloads: int) -> Ensemble:
     }
     others = {key: found for key, found in few.references.items() if key not in few.workloads}
     references = {new: few.references[old] for new, old in origin.items()}
-    return replace(few, workloads=tuple(origin), members=members, references=references | others)
+    calibrated = {new: few.calibrated[old] for new, old in origin.items()}
+    return replace(few, workloads=tuple(origin), members=members, references=references | others, calibrated=calibrated)
 
 
 def size(folder: Path) -> int:

@@ -42,7 +42,7 @@ def measure(*, runs: int, workloads: int, requests: int, naive_metrics: int, say
     with tempfile.TemporaryDirectory() as folder:
         model, log = Path(folder, "model"), Path(folder, "endpoint.log")
         say(f"store them as {workloads}")
-        many = crowd(few, workloads)
+        many = crowd(few, map(name, range(workloads)))
         many.save(model)
         stored = size(model) / workloads / 1e3
         found.figures.append(Figure("artefact of one workload", "KB", (stored,), must=200.0, reach=60.0))

@@ -69,7 +69,7 @@ def test_a_v2_body_holds_the_same_numbers_as_float32() -> None:
 
 
 def test_a_crowd_answers_for_each_name_as_the_workload_it_is_a_copy_of(few: Ensemble, tmp_path: Path) -> None:
-    crowd(few, 5).save(tmp_path)
+    crowd(few, map(name, range(5))).save(tmp_path)
     many = Ensemble.load(tmp_path)
     window = history(1, 0.05).rows(-60)
     (original,) = few.predict(instances([window]))

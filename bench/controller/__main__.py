@@ -1,0 +1,59 @@
+"""``python -m bench.controller scale``: what the controller costs."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bench.__main__ import run_app
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def _many() -> None:
+    """So that a single command keeps its name."""
+
+
+@app.command()
+def scale(
+    sizes: Annotated[str, typer.Option(help="Numbers of workloads, growing, with commas between them.")] = "100,1000",
+    policies: Annotated[int, typer.Option(min=1, help="Policies at the largest size.")] = 100,
+    ticks: Annotated[int, typer.Option(min=1, help="Measured one by one, for each size.")] = 5,
+    breaks: Annotated[int, typer.Option(min=0, help="Workloads broken one after the other.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Memory, processor, calls and queries of a tick by number of workloads; time from a symptom to a Remediation.
+
+    A real API server, Prometheus and endpoint; kwok plays the pods. No root.
+    """
+    from bench.controller.scale import measure
+
+    start = time.monotonic()
+
+    def say(text: str) -> None:
+        typer.echo(f"[{time.monotonic() - start:6.1f} s] {text}", err=True)
+
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(
+            Path(folder, "cluster"),
+            sizes=[int(size) for size in sizes.split(",")],
+            policies=policies,
+            ticks=ticks,
+            breaks=breaks,
+            say=say,
+        )
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=1))
+    else:
+        found.show(Console(width=150))
+
+
+if __name__ == "__main__":
+    run_app(app)
