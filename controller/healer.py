@@ -20,6 +20,7 @@ from controller.metrics import Metrics
 from controller.model import Decision, Resource, Situation, Symptom, Workload
 from controller.observe import StoredPolicy, World, read_config, target_key
 from controller.reconcile import decide
+from controller.roots import Roots
 from controller.settings import Settings
 from controller.status import cleared, first_status, policy_status
 from controller.stepper import Stepper
@@ -78,6 +79,7 @@ class Healer:
         self._wake = wake
         self._stepper = Stepper(cluster, world, verdicts, teller, clock)
         self._opening = threading.Lock()
+        self._roots = Roots()
 
     def tend(self, text: str) -> float | None:
         """Do what is due for one key of the queue.
@@ -118,7 +120,7 @@ class Healer:
             self._world.forget(key)
             return None
         now = self._clock()
-        found = symptoms(workload, now)
+        found = self._roots.linked(workload, symptoms(workload, now), now)
         self._world.diagnose(key, bool(found))
         verdict = self._verdicts.ask(workload) if found else self._verdicts.newest(str(key))
         decision = decide(self._situation(workload, found, verdict, now))
