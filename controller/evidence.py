@@ -20,6 +20,10 @@ from selfheal.remediation import Attempt, Source
 
 FAR = 24 * 3600.0
 """Seconds: a forecast that runs out later than in a day is no emergency."""
+THROTTLED = 25.0
+"""Percent of CPU periods: what the monitoring mixin of Kubernetes calls high throttling."""
+RATED_OVER = timedelta(minutes=5)
+"""The window of the catalogue's rates: for so long after a change they tell of the time before it too."""
 SETTLING = timedelta(seconds=15)
 """After a write, containers may end because of it (a resize that restarts, a rolling update)."""
 
@@ -135,6 +139,9 @@ def endpoint_calm(progress: Progress, applied: datetime) -> Finding:
     an anomaly that only the endpoint saw, only the endpoint can say that it is over.
     """
     prediction, spec = progress.prediction, progress.remediation.spec
+    if spec.anomaly.type is AnomalyType.CPU_THROTTLING and progress.throttling is not None:
+        text = f"the worst pod was throttled in {progress.throttling:.0f} % of its CPU periods since the change"
+        return Finding("EndpointCalm", progress.throttling < THROTTLED, text)
     if prediction is None or prediction.anomaly is None:
         return Finding("EndpointCalm", None, "the endpoint cannot tell")
     if progress.predicted is not None and progress.predicted <= applied:
@@ -143,6 +150,8 @@ def endpoint_calm(progress: Progress, applied: datetime) -> Finding:
         return Finding("EndpointCalm", True, "the endpoint sees no anomaly")
     if spec.verdict.source is not Source.ENSEMBLE:
         return Finding("EndpointCalm", None, "the endpoint's window still holds the incident")
+    if spec.anomaly.type is AnomalyType.CPU_THROTTLING and (progress.predicted or applied) - applied < RATED_OVER:
+        return Finding("EndpointCalm", None, "the endpoint's window still holds what was throttled before the change")
     return _still(prediction, spec.anomaly.type)
 
 

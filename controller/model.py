@@ -286,6 +286,8 @@ class Progress:
         now: Aware.
         predicted: End of the window that ``prediction`` rests on; an answer from before a change says nothing about
             the change. None where that is not known, which counts as new.
+        throttling: Percent of CPU periods in which the worst pod was throttled since the change; None where that is not
+            known or of no interest.
     """
 
     remediation: Remediation
@@ -297,3 +299,4 @@ class Progress:
     config: HealingConfig
     now: datetime
     predicted: datetime | None = None
+    throttling: float | None = None

@@ -23,6 +23,7 @@ from selfheal.prometheus import PrometheusClient
 from selfheal.protocol import Instance, Prediction
 from selfheal.series import WindowSet
 
+_RENEWED_AFTER = timedelta(seconds=15)  # a scrape interval or so: sooner there is nothing new to read
 _STALE_TICKS = 3  # windows older than this many ticks say nothing about now
 
 
@@ -76,18 +77,55 @@ class Verdicts:
         if self._prometheus is None or self._endpoint is None or not targets:
             return []
         try:
-            wants = self._endpoint.wants()
-            windows = self._read(self._prometheus, wants, targets)
-            instances = _instances(windows, wants)
-            predictions = self._endpoint.predict(list(instances.values()))
+            windows, instances, verdicts = self._judge(self._prometheus, self._endpoint, targets)
         except SelfhealError as error:
             self._degrade(error)
             return []
         with self._lock:
-            self._instances = instances
-            self._verdicts = {name: Verdict(one, windows.end) for name, one in predictions.items()}
+            self._instances, self._verdicts = instances, verdicts
         self.degraded = _what_failed(windows)
-        return [key for key in targets if (one := predictions.get(str(key))) and one.anomaly]
+        return [key for key in targets if (one := verdicts.get(str(key))) and one.prediction.anomaly]
+
+    def _judge(
+        self, prometheus: PrometheusClient, endpoint: InferenceClient, targets: Collection[Key]
+    ) -> tuple[WindowSet, dict[str, Instance], dict[str, Verdict]]:
+        wants = endpoint.wants()
+        windows = self._read(prometheus, wants, targets)
+        instances = _instances(windows, wants)
+        predictions = endpoint.predict(list(instances.values()))
+        return windows, instances, {name: Verdict(one, windows.end) for name, one in predictions.items()}
+
+    def renewed(self, workload: Workload) -> Verdict | None:
+        """The newest verdict about a workload whose fix is being verified, from a window that is read for it alone.
+
+        Between two ticks a window says nothing about a change that was just made. One that is a few seconds old is not
+        read again.
+        """
+        key = workload.ref.workload
+        found = self.newest(key)
+        fresh = found is not None and self._clock() - found.end < _RENEWED_AFTER
+        if fresh or self._prometheus is None or self._endpoint is None:
+            return found
+        try:
+            _, instances, verdicts = self._judge(self._prometheus, self._endpoint, [Key.parse(key)])
+        except SelfhealError as error:
+            log("the endpoint did not judge", level=logging.WARNING, workload=key, cause=str(error))
+            return found
+        with self._lock:
+            self._instances |= instances
+            self._verdicts |= verdicts
+        return self.newest(key)
+
+    def throttling(self, workload: Workload, since: datetime) -> float | None:
+        """Percent of CPU periods in which the worst pod was throttled since a moment; None when that is not known."""
+        now, pods = self._clock(), [pod["metadata"]["name"] for pod in workload.pods]
+        if self._prometheus is None or now - since < timedelta(seconds=1):
+            return None
+        try:
+            return self._prometheus.worst_since("cpu_throttled_ratio", workload.ref.namespace, pods, since, now)
+        except SelfhealError as error:
+            log("throttling is not known", level=logging.WARNING, workload=workload.ref.workload, cause=str(error))
+            return None
 
     def _read(self, prometheus: PrometheusClient, wants: Wants, targets: Collection[Key]) -> WindowSet:
         step = wants.step or self._settings.step_seconds

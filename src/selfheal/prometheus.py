@@ -8,6 +8,7 @@ A sample that Prometheus does not have is None; a query that fails is listed in 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -201,6 +202,36 @@ class PrometheusClient:
         if samples < 1:
             raise WrongUse(f"history from {start} to {end} is empty: the end must be after the start")
         return self.workload_windows(last, samples, step, names=names, scopes=scopes, progress=progress)
+
+    def worst_since(
+        self, name: str, namespace: str, pods: Collection[str], since: datetime, at: datetime
+    ) -> float | None:
+        """The worst pod's value of a metric, whose rates rest on nothing from before a moment.
+
+        Args:
+            name: Of the catalogue; the windows of its rates begin at ``since`` instead of five minutes ago.
+            namespace: Of the pods.
+            pods: Their names.
+            since: The moment, at least a second before ``at``.
+            at: Now.
+
+        Returns:
+            The value in the metric's unit; None while there are too few samples since then, or the metric is absent.
+
+        Raises:
+            Unavailable: When Prometheus does not answer at all.
+        """
+        span = f"[{max(1, int((at - since).total_seconds()))}s]"
+        for form in BY_NAME[name].forms:
+            try:
+                found = self._instant(form.replace("[5m]", span), at)
+            except PrometheusApiClientException:
+                continue  # the next form may do
+            own = [float(one["value"][1]) for one in found if _pod(one["metric"]) in {(namespace, pod) for pod in pods}]
+            values = [value for value in own if math.isfinite(value)]
+            if values:
+                return max(values)
+        return None
 
     def _query_range(self, query: Query, grid: Grid) -> tuple[list[Any], str, str]:
         """Series, the form that gave them, and why forms failed."""

@@ -60,9 +60,11 @@ class FakePrometheus(BaseAdapter):
 class Stage:
     """Prometheus and the endpoint by their transports, and a clock moved by hand."""
 
+    prometheus_type = FakePrometheus
+
     def __init__(self) -> None:
         self.now = datetime(2026, 11, 24, 3, tzinfo=UTC)
-        self.prometheus = FakePrometheus()
+        self.prometheus = self.prometheus_type()
         self.asked: list[Any] = []
         self.anomaly = True
         self.endpoint_down = False
