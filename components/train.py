@@ -1,4 +1,4 @@
-"""One detector, trained for all workloads in one task."""
+"""One shard of workloads, trained in one task by all detectors."""
 
 from kfp import dsl
 
@@ -6,19 +6,22 @@ from components.base import component
 
 
 @component
-def train(detector: str, seed: int, training: dsl.Input[dsl.Dataset], model: dsl.Output[dsl.Model]) -> None:
-    """Train one detector for every workload, and a pooled model for workloads that will appear later.
+def train(shard: str, seed: int, training: dsl.Input[dsl.Dataset], models: dsl.Output[dsl.Model]) -> str:
+    """Train the four detectors for every workload of a shard; the first shard also trains the pooled models.
 
     Args:
-        detector: One of isolation_forest, arima, prophet, lstm.
-        seed: Of its chance; the same seed and data give the same model.
-        training: Windows of normal data.
-        model: A folder of numbers and JSON.
+        shard: Name of the shard, as split gave it.
+        seed: Of all chance; the same seed and data give the same models.
+        training: Windows of normal data, in shards.
+        models: A folder of numbers and JSON for each detector.
+
+    Returns:
+        Where the models lie, for kfp's local runner, which cannot hand on a list of artifacts.
     """
     from pathlib import Path
 
-    from selfheal.training import train_members
+    from selfheal.training import train_shard
 
-    members = train_members(detector, Path(training.path), seed, Path(model.path))
-    model.metadata["detector"] = detector
-    model.metadata["workloads"] = len(members.models)
+    models.metadata["shard"] = shard
+    models.metadata["workloads"] = train_shard(Path(training.path), shard, seed, Path(models.path))
+    return models.path

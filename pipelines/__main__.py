@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.training import PROMETHEUS, training
+from pipelines.training import PROMETHEUS, SHARD, training
 from selfheal.protocol import MODEL_NAME
 
 PACKAGE = Path(__file__).parent / "training.yaml"
@@ -39,6 +39,7 @@ Endpoint = Annotated[
 TokenFile = Annotated[str, typer.Option(help="bearer token for Prometheus")]
 CaFile = Annotated[str, typer.Option(help="certificate authority of Prometheus")]
 Seed = Annotated[int, typer.Option(help="of everything that is drawn by chance")]
+ShardSize = Annotated[int, typer.Option(min=1, help="workloads that one task trains at most")]
 
 
 @app.command("compile")
@@ -78,6 +79,7 @@ def run_here(
     token_file: TokenFile = "",
     ca_file: CaFile = "",
     seed: Seed = 0,
+    shard_size: ShardSize = SHARD,
     work: Annotated[Path, typer.Option(help="folder for artifacts and the log")] = WORK,
     as_json: Annotated[bool, typer.Option("--json", help="the result as one JSON object on standard output")] = False,
     verbose: Annotated[bool, typer.Option(help="every line that kfp and the tasks write")] = False,
@@ -85,7 +87,9 @@ def run_here(
     """Run the whole pipeline on this machine. Progress goes to standard error, the result to standard output."""
     from pipelines.local import Failed, run
 
-    arguments = _arguments(prometheus, tracking_uri, namespaces, hours, step, end, endpoint, token_file, ca_file, seed)
+    arguments = _arguments(
+        prometheus, tracking_uri, namespaces, hours, step, end, endpoint, token_file, ca_file, seed, shard_size
+    )
     begun = time.monotonic()
     try:
         outputs = run(arguments, work, lambda line: typer.echo(line, err=True), verbose=verbose)
@@ -109,6 +113,7 @@ def submit(
     token_file: TokenFile = "",
     ca_file: CaFile = "",
     seed: Seed = 0,
+    shard_size: ShardSize = SHARD,
     token: Annotated[str, typer.Option(envvar="KFP_TOKEN", help="bearer token for the server: oc whoami -t")] = "",
     ca_cert: Annotated[str, typer.Option(envvar="KFP_CA_CERT", help="certificate authority of the server")] = "",
     wait: Annotated[float, typer.Option(min=0, help="seconds to wait for the end; 0 returns at once")] = 0,
@@ -116,7 +121,9 @@ def submit(
     """Hand the pipeline to a Kubeflow Pipelines server, such as a DSPA of OpenShift AI. Prints the run's id."""
     from kfp import Client
 
-    arguments = _arguments(prometheus, tracking_uri, namespaces, hours, step, end, endpoint, token_file, ca_file, seed)
+    arguments = _arguments(
+        prometheus, tracking_uri, namespaces, hours, step, end, endpoint, token_file, ca_file, seed, shard_size
+    )
     server = Client(host, existing_token=token or None, ssl_ca_cert=ca_cert or None)
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, "training.yaml")
@@ -142,6 +149,7 @@ def _arguments(
     token_file: str,
     ca_file: str,
     seed: int,
+    shard_size: int,
 ) -> dict[str, Any]:
     return {
         "tracking_uri": tracking_uri,
@@ -155,6 +163,7 @@ def _arguments(
         "ca_file": ca_file,
         "git_sha": _git_sha(),
         "seed": seed,
+        "shard_size": shard_size,
     }
 
 

@@ -1,16 +1,19 @@
-"""The training pipeline, in reading order. It runs unchanged on a Kubeflow Pipelines server and by kfp's local runner.
+"""The training pipeline, in reading order, for a Kubeflow Pipelines server and for kfp's local runner.
 
-The four detectors are four tasks drawn by a Python loop when the pipeline is compiled, and the decision to promote is
-taken inside its task: kfp's local runner executes ``dsl.ParallelFor`` only after all other tasks of its level, so that
-nothing can follow it, and cannot evaluate the condition of ``dsl.If`` (docs/pipeline.md).
+Both run the same steps. They differ in how the models of all shards are gathered, because kfp's local runner cannot
+hand a list of artifacts to a task, and runs a loop after all other tasks of its level (docs/adr/0005-shards.md). The
+decision to promote is taken inside its task: the local runner cannot evaluate the condition of ``dsl.If``.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 from kfp import dsl, kubernetes
 from kfp.dsl import PipelineTask
+from kfp.dsl.base_component import BaseComponent
 
 from components.calibrate import calibrate
+from components.calibrate_here import calibrate_here
 from components.collect import collect
 from components.compare import compare
 from components.evaluate import evaluate
@@ -21,8 +24,11 @@ from components.smoke_test import smoke_test
 from components.split import split
 from components.train import train
 
-DETECTORS = ("isolation_forest", "arima", "prophet", "lstm")
 PROMETHEUS = "https://thanos-querier.openshift-monitoring.svc:9091"  # where OpenShift has it
+SHARD = 200
+"""Workloads that one task trains at most: three minutes of work on one core, beside half a minute for its pods."""
+
+_NAME = "selfheal-training"
 
 _PROMETHEUS_SECRET = "selfheal-prometheus"  # optional, keys token and ca.crt
 _MLFLOW_SECRET = "selfheal-mlflow"  # optional, keys username and password, or token
@@ -49,67 +55,6 @@ class Outcome(NamedTuple):
     answer: str
 
 
-def _steps(
-    tracking_uri: str,
-    prometheus_url: str = PROMETHEUS,
-    namespaces: str = "",
-    history_hours: float = 168.0,
-    step_seconds: float = 60.0,
-    end: str = "",
-    endpoint_url: str = "",
-    token_file: str = "",
-    ca_file: str = "",
-    git_sha: str = "",
-    seed: int = 0,
-) -> Outcome:
-    """Train, judge and register the models of all workloads, and promote them when they are not worse.
-
-    Args:
-        tracking_uri: Of MLflow.
-        prometheus_url: Of Prometheus or a Thanos querier.
-        namespaces: Patterns with commas between them, such as ``shop,team-*``; all namespaces when empty.
-        history_hours: How far to look back.
-        step_seconds: Seconds between samples.
-        end: Moment of the newest sample, ISO 8601; now when empty.
-        endpoint_url: Base URL of the endpoint to test at the end; the registry's model is tested when empty.
-        token_file: Bearer token for Prometheus; the mounted secret or the ServiceAccount's by default.
-        ca_file: Certificate authority of Prometheus; the mounted one by default.
-        git_sha: Commit that the pipeline was started from.
-        seed: Of everything that is drawn by chance.
-
-    Returns:
-        The version registered, the verdict on it, the version in service, and what that answered.
-    """
-    source = {"prometheus_url": prometheus_url, "token_file": token_file, "ca_file": ca_file, "end": end}
-    probed = _fresh(_asks_prometheus(probe(**source)))
-    span = {"history_hours": history_hours, "step_seconds": step_seconds}
-    collected = collect(**source, **span, namespaces=namespaces).after(probed)
-    _sized(_fresh(_asks_prometheus(collected)), memory="2Gi")
-    parts = _sized(split(windows=collected.outputs["windows"]))
-    held_back, models = parts.outputs["held_back"], _trained(parts, seed)
-    calibrated = _sized(calibrate(**models, seed=seed, calibration=parts.outputs["calibration"]), memory="2Gi")
-    model = calibrated.outputs["ensemble"]
-    judged = evaluate(ensemble=model, training=parts.outputs["training"], held_back=held_back, seed=seed)
-    found = {"held_back": held_back, "report": _sized(judged, memory="2Gi").outputs["report"]}
-    origin = {"git_sha": git_sha, "pipeline_run": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
-    registered = _fresh(_asks_mlflow(register(tracking_uri=tracking_uri, **origin, ensemble=model, **found)))
-    given = {"tracking_uri": tracking_uri, "version": registered.output}
-    verdict = _fresh(_asks_mlflow(compare(**given, seed=seed, **found)))
-    promoted = _fresh(_asks_mlflow(promote(**given, verdict=verdict.output)))
-    target = {"tracking_uri": tracking_uri, "endpoint_url": endpoint_url, "in_service": promoted.output}
-    tested = _fresh(_asks_mlflow(smoke_test(**target, held_back=held_back)))
-    return Outcome(registered.output, verdict.output, promoted.output, tested.output)
-
-
-def _trained(parts: PipelineTask, seed: int) -> dict[str, Any]:
-    """One task a detector; their models, by detector."""
-    models = {}
-    for detector in DETECTORS:
-        task = _sized(train(detector=detector, seed=seed, training=parts.outputs["training"]), cpu="1", memory="4Gi")
-        models[detector] = task.set_display_name(f"train-{detector.replace('_', '-')}").outputs["model"]
-    return models
-
-
 def _sized(task: PipelineTask, cpu: str = "500m", memory: str = "1Gi") -> PipelineTask:
     """What a task asks for; memory is also its limit, cpu has none, so that an idle node is used. Retried twice."""
     task.set_cpu_request(cpu).set_memory_request(memory).set_memory_limit(memory)
@@ -133,6 +78,101 @@ def _asks_mlflow(task: PipelineTask) -> PipelineTask:
     return kubernetes.use_secret_as_env(task, _MLFLOW_SECRET, _MLFLOW_KEYS, optional=True)
 
 
-training = dsl.pipeline(
-    name="selfheal-training", description="Train, judge, register and promote the models that watch workloads."
-)(_steps)
+def _trained(shard: Any, seed: int, windows: Any) -> PipelineTask:
+    """One shard. Caching is on: the same windows and seed give the same models."""
+    return _sized(train(shard=shard, seed=seed, training=windows), cpu="1", memory="4Gi")
+
+
+def _by_server(parts: PipelineTask, seed: int) -> PipelineTask:
+    """A loop over the shards, and their artifacts."""
+    with dsl.ParallelFor(parts.outputs["Output"], name="shards") as shard:
+        task = _trained(shard, seed, parts.outputs["training"])
+    return calibrate(shards=dsl.Collected(task.outputs["models"]), seed=seed, calibration=parts.outputs["calibration"])
+
+
+@dsl.pipeline(name="shards")
+def _shards(names: list[str], seed: int, training: dsl.Input[dsl.Dataset]) -> list[str]:
+    with dsl.ParallelFor(names, name="shards") as shard:
+        task = _trained(shard, seed, training)
+    return cast("list[str]", dsl.Collected(task.outputs["Output"]))
+
+
+def _by_local_runner(parts: PipelineTask, seed: int) -> PipelineTask:
+    """The same loop, as a pipeline of its own, so that it runs before what follows; and the artifacts' paths."""
+    done = _shards(names=parts.outputs["Output"], seed=seed, training=parts.outputs["training"])
+    task = calibrate_here(shards=done.output, seed=seed, calibration=parts.outputs["calibration"])
+    return task.set_display_name("calibrate")
+
+
+def _pipeline(gather: Callable[[PipelineTask, int], PipelineTask]) -> BaseComponent:
+    """The whole, with a way to train all shards and calibrate what they give."""
+
+    def steps(
+        tracking_uri: str,
+        prometheus_url: str = PROMETHEUS,
+        namespaces: str = "",
+        history_hours: float = 168.0,
+        step_seconds: float = 60.0,
+        end: str = "",
+        endpoint_url: str = "",
+        token_file: str = "",
+        ca_file: str = "",
+        git_sha: str = "",
+        seed: int = 0,
+        shard_size: int = SHARD,
+    ) -> Outcome:
+        """Train, judge and register the models of all workloads, and promote them when they are not worse.
+
+        Args:
+            tracking_uri: Of MLflow.
+            prometheus_url: Of Prometheus or a Thanos querier.
+            namespaces: Patterns with commas between them, such as ``shop,team-*``; all namespaces when empty.
+            history_hours: How far to look back.
+            step_seconds: Seconds between samples.
+            end: Moment of the newest sample, ISO 8601; now when empty.
+            endpoint_url: Base URL of the endpoint to test at the end; the registry's model is tested when empty.
+            token_file: Bearer token for Prometheus; the mounted secret or the ServiceAccount's by default.
+            ca_file: Certificate authority of Prometheus; the mounted one by default.
+            git_sha: Commit that the pipeline was started from.
+            seed: Of everything that is drawn by chance.
+            shard_size: Workloads that one task trains at most.
+
+        Returns:
+            The version registered, the verdict on it, the version in service, and what that answered.
+        """
+        source = {"prometheus_url": prometheus_url, "token_file": token_file, "ca_file": ca_file, "end": end}
+        span = {"history_hours": history_hours, "step_seconds": step_seconds, "namespaces": namespaces}
+        probed = _fresh(_asks_prometheus(probe(**source)))
+        collected = _asks_prometheus(collect(**source, **span).after(probed))
+        windows = _sized(_fresh(collected), memory="2Gi").outputs["windows"]
+        parts = _sized(split(windows=windows, shard_size=shard_size), memory="2Gi")
+        model = _sized(gather(parts, seed), memory="2Gi").outputs["ensemble"]
+        return _released(parts, model, seed, endpoint_url, tracking_uri=tracking_uri, git_sha=git_sha)
+
+    return dsl.pipeline(name=_NAME, description="Train, judge, register and promote the models that watch workloads.")(
+        steps
+    )
+
+
+def _released(
+    parts: PipelineTask, model: Any, seed: int, endpoint_url: str, *, tracking_uri: str, git_sha: str
+) -> Outcome:
+    """Judge the model, register it, compare it with the champion, promote it and test what is in service."""
+    held_back = parts.outputs["held_back"]
+    judged = evaluate(ensemble=model, training=parts.outputs["training"], held_back=held_back, seed=seed)
+    found = {"held_back": held_back, "report": _sized(judged, memory="2Gi").outputs["report"]}
+    origin = {"git_sha": git_sha, "pipeline_run": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
+    registered = _fresh(_asks_mlflow(register(tracking_uri=tracking_uri, **origin, ensemble=model, **found)))
+    given = {"tracking_uri": tracking_uri, "version": registered.output}
+    verdict = _fresh(_asks_mlflow(compare(**given, seed=seed, **found)))
+    promoted = _fresh(_asks_mlflow(promote(**given, verdict=verdict.output)))
+    target = {"tracking_uri": tracking_uri, "endpoint_url": endpoint_url, "in_service": promoted.output}
+    tested = _fresh(_asks_mlflow(smoke_test(**target, held_back=held_back)))
+    return Outcome(registered.output, verdict.output, promoted.output, tested.output)
+
+
+training = _pipeline(_by_server)
+"""For a Kubeflow Pipelines server."""
+
+local_training = _pipeline(_by_local_runner)
+"""For kfp's local runner, see pipelines.local."""

@@ -15,7 +15,7 @@ from multiprocessing import get_context
 from typing import NamedTuple
 
 from selfheal.detectors.base import Detector
-from selfheal.errors import InsufficientData, Unavailable
+from selfheal.errors import InsufficientData, PermanentError, SelfhealError, Unavailable
 from selfheal.window import MetricWindow
 
 MOST_WORKERS = 8
@@ -27,7 +27,8 @@ _HEAVY = {
     "prophet": "selfheal.prophet_season",
     "lstm": "torch",
 }
-"""What fitting a detector imports: read once by the server that workers are forked from, so that they share it."""
+"""What fitting a detector imports: read once by the server that workers are forked from, so that they share it. A task
+that trains all detectors has one such server for all of them."""
 
 
 class Lack(NamedTuple):
@@ -64,6 +65,7 @@ def fit_each(
 
     Raises:
         Unavailable: When a worker is killed, as happens when memory runs out, or cannot start.
+        PermanentError: When the numbers of a workload break a detector; names the workload.
     """
     fit = partial(_fit, kind, seed)
     workers = min(workers, len(windows))
@@ -71,7 +73,7 @@ def fit_each(
         yield from map(fit, windows)
         return
     context = get_context("forkserver")
-    context.set_forkserver_preload(["selfheal.detectors", _HEAVY.get(kind.name, "numpy")])
+    context.set_forkserver_preload(["selfheal.detectors", *(_HEAVY.values() if kind.name in _HEAVY else ())])
     try:
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
             yield from pool.map(fit, windows)
@@ -90,3 +92,9 @@ def _fit(kind: type[Detector], seed: int, window: MetricWindow) -> Detector | La
             return kind(seed).fit(window)
     except InsufficientData as error:
         return Lack(error.need, error.got)
+    except SelfhealError:
+        raise
+    except Exception as error:  # whatever a library raises: only here is known for which workload
+        why = f"{type(error).__name__}: {error}".splitlines()[0]
+        broken = f"{kind.name} cannot be trained for {window.workload}: {why}"
+        raise PermanentError(f"{broken}. Nothing of this run goes into service") from error

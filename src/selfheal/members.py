@@ -179,6 +179,7 @@ class Members:
         seed: int = 0,
         workers: int = 1,
         progress: Progress | None = None,
+        pool: Sequence[MetricWindow] | None = None,
     ) -> Members:
         """Fit one detector for each workload, and the pooled one.
 
@@ -188,6 +189,7 @@ class Members:
             seed: For everything that draws lots.
             workers: Processes to fit in; the numbers do not depend on it.
             progress: Told after each workload.
+            pool: What the pooled one learns from: these windows by default, nothing when empty.
 
         Raises:
             BadRequest: When windows differ in metrics (MetricMismatch) or in step.
@@ -207,7 +209,8 @@ class Members:
             if progress:
                 progress(f"train {detector}", done, len(windows))
         trained = {w.workload: (f"{w.times[0]}Z", f"{w.times[-1]}Z", w.digest()) for w in windows if len(w)}
-        pooled = _pool(kind, [window for window in windows if window.usable > YARD], seed)
+        strangers = windows if pool is None else alike(pool) if pool else []
+        pooled = _pool(kind, [window for window in strangers if window.usable > YARD], seed)
         return cls(detector, windows[0].names, windows[0].step, models, silent, pooled, trained)
 
     def save(self, folder: Path) -> None:

@@ -34,7 +34,7 @@ __all__ = [
     "register_models",
     "smoke",
     "split_windows",
-    "train_members",
+    "train_shard",
 ]
 
 ENDPOINT_PATIENCE = 180.0
@@ -133,53 +133,90 @@ def collect_windows(
     return gathered
 
 
-def split_windows(source: Path, training: Path, calibration: Path, held_back: Path) -> None:
-    """Cut stored windows in time into three."""
+def split_windows(source: Path, shard_size: int, training: Path, calibration: Path, held_back: Path) -> list[str]:
+    """Cut stored windows in time into three, and those to train on into shards of workloads.
+
+    Returns:
+        The names of the shards.
+
+    Raises:
+        WrongUse: When ``shard_size`` is below 1.
+    """
     from selfheal.ensemble import split
+    from selfheal.shards import save_shards
 
     old, new = split(load_windows(source))
     middle, newest = halves(new)
+    shards = save_shards(training, old, shard_size)
+    save_windows(calibration, middle)
+    save_windows(held_back, newest)
     for target, windows in ((training, old), (calibration, middle), (held_back, newest)):
-        save_windows(target, windows)
         _say("%s: %d windows of %d rows at most", target.name, len(windows), max(len(window) for window in windows))
+    _say("%d workloads train in %d shards of at most %d", len(old), len(shards), shard_size)
+    return shards
 
 
-def train_members(detector: str, training: Path, seed: int, target: Path, workers: int | None = None) -> Members:
-    """Train one detector for all workloads.
+def train_shard(training: Path, shard: str, seed: int, target: Path, workers: int | None = None) -> int:
+    """Train all detectors for one shard of workloads.
 
     Args:
-        detector: Name in DETECTORS.
-        training: Stored windows.
+        training: Windows in shards.
+        shard: Which one.
         seed: Of everything that is drawn by chance.
-        target: Folder for the models.
+        target: Folder for the models, one folder a detector inside.
         workers: Processes; as many as there are cores by default. The models do not depend on it.
 
+    Returns:
+        How many workloads got a model of their own from every detector.
+
     Raises:
-        WrongUse: When there is no such detector.
-        NoData: When no workload has enough history.
-        Unavailable: When a worker is killed.
+        WrongUse: When there is no such shard.
+        PermanentError: When the numbers of a workload break a detector; names the workload.
+        Unavailable: When a worker is killed, and the only one of the second try too.
     """
     from selfheal.detectors import DETECTORS
-    from selfheal.ensemble import Members
     from selfheal.fitting import cores
+    from selfheal.shards import load_shard
 
-    if detector not in DETECTORS:
-        raise WrongUse(f"no detector {detector!r}: there are {', '.join(DETECTORS)}")
-    at_once = cores() if workers is None else workers
-    members = Members.fit(detector, load_windows(training), seed=seed, workers=at_once, progress=_progress)
-    members.save(target)
-    for workload, why in members.silent.items():
-        _say("%s abstains for %s: %s", detector, workload, why)
-    return members
+    windows, pool = load_shard(training, shard)
+    complete = {window.workload for window in windows}
+    for detector in DETECTORS:
+        members = _fit(detector, windows, pool, seed, cores() if workers is None else workers)
+        members.save(target / detector)
+        complete -= members.silent.keys()
+        for workload, why in members.silent.items():
+            _say("%s abstains for %s: %s", detector, workload, why)
+    _say("shard %s: %d of %d workloads have models of all detectors", shard, len(complete), len(windows))
+    return len(complete)
 
 
-def assemble(members: Sequence[Path], calibration: Path, seed: int, target: Path) -> Ensemble:
-    """Calibrate stored members into a stored ensemble."""
+def _fit(
+    detector: str, windows: Sequence[MetricWindow], pool: Sequence[MetricWindow], seed: int, workers: int
+) -> Members:
+    """One detector; a second time with one worker when one of several was killed, most likely for want of memory."""
+    from selfheal.ensemble import Members
+
+    try:
+        return Members.fit(detector, windows, seed=seed, workers=workers, progress=_progress, pool=pool)
+    except Unavailable as error:
+        if min(workers, len(windows)) <= 1:
+            raise
+        _say("%s; trying once more with one", error)
+        return Members.fit(detector, windows, seed=seed, workers=1, progress=_progress, pool=pool)
+
+
+def assemble(shards: Sequence[Path], calibration: Path, seed: int, target: Path) -> Ensemble:
+    """Merge the stored models of all shards, and calibrate them into a stored ensemble."""
+    from selfheal.detectors import DETECTORS
     from selfheal.ensemble import Ensemble, Members
+    from selfheal.shards import merge
 
-    found = Ensemble.assemble([Members.load(one) for one in members], load_windows(calibration), seed=seed)
+    windows = load_windows(calibration)
+    order = [window.workload for window in windows]
+    members = [merge([Members.load(shard / detector) for shard in shards], order) for detector in DETECTORS]
+    found = Ensemble.assemble(members, windows, seed=seed)
     found.save(target)
-    _say("calibrated for %d workloads", len(found.workloads))
+    _say("calibrated for %d workloads of %d shards", len(found.workloads), len(shards))
     return found
 
 
@@ -194,8 +231,9 @@ def judge(
     from selfheal.ensemble import Ensemble
     from selfheal.evaluation import describe, evaluate
     from selfheal.report_plots import html
+    from selfheal.shards import load_all
 
-    data = describe(load_windows(training))
+    data = describe(load_all(training))
     found = evaluate(Ensemble.load(ensemble), load_windows(held_back), training=data, seed=seed, progress=_progress)
     report.write_text(found.model_dump_json(indent=1))
     page.write_text(html(found))

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Mapping
+from types import TracebackType
 from typing import Annotated, Any, TypeVar
 
 from kfp.dsl.base_component import BaseComponent
@@ -25,6 +26,16 @@ Input = Annotated[T, "input"]
 Output = Annotated[T, "output"]
 
 PIPELINE_JOB_ID_PLACEHOLDER: str
+
+class Collected:
+    def __init__(self, output: Any) -> None: ...
+
+class ParallelFor:
+    def __init__(self, items: Any, name: str | None = ..., parallelism: int | None = ...) -> None: ...
+    def __enter__(self) -> Any: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 class PipelineTask:
     output: Any
