@@ -136,7 +136,9 @@ def counts(remediation: Remediation) -> bool:
 
 
 def _budget(situation: Situation) -> Refused | None:
-    budget, counted = situation.config.budget, [one for one in situation.history if counts(one)]
+    budget = situation.config.budget
+    known = {(one.namespace, one.name): one for one in (*situation.deleted, *situation.history)}
+    counted = [one for one in known.values() if counts(one)]
     recent = [one for one in counted if situation.now - _begun(one) < HOUR]
     here = [one for one in recent if one.namespace == situation.workload.ref.namespace]
     for found, most, what in (

@@ -15,10 +15,11 @@ from datetime import datetime, timedelta
 
 from controller.cluster import Cluster, Key
 from controller.coordination import is_storm
+from controller.incidents import is_over
 from controller.logs import log
 from controller.metrics import Metrics
 from controller.model import Decision, Resource, Situation, Symptom, Workload
-from controller.observe import StoredPolicy, World, read_config, target_key
+from controller.observe import OWN_KINDS, StoredPolicy, World, read_config, target_key
 from controller.reconcile import decide
 from controller.roots import Roots
 from controller.settings import Settings
@@ -42,6 +43,7 @@ from selfheal.remediation import (
 POLICY_KIND = "SelfHealingPolicy"
 TICK = Key("cluster", "Tick", "tick")
 _GIVE_UP_AFTER = 8  # failures in a row of the same workload: about four minutes
+_TICKS_TO_RELIST = 5  # whole kinds are read anew: a watch that broke off tells no deletions
 
 
 class Healer:
@@ -79,6 +81,7 @@ class Healer:
         self._wake = wake
         self._stepper = Stepper(cluster, world, verdicts, teller, clock)
         self._opening = threading.Lock()
+        self._ticks = 0
         self._roots = Roots()
 
     def tend(self, text: str) -> float | None:
@@ -115,10 +118,12 @@ class Healer:
         """Look closely at a workload without an open Remediation, and open one if a policy wants it."""
         if not self._world.opted_in(key.namespace) or not self._world.policies_for(key.namespace):
             return None
+        suspicious = self._world.suspicious(key)
         workload = self._cluster.read.workload(key)
         if workload is None:
             self._world.forget(key)
             return None
+        self._world.confirm(key, suspicious, workload)
         now = self._clock()
         found = self._roots.linked(workload, symptoms(workload, now), now)
         self._world.diagnose(key, bool(found))
@@ -152,8 +157,10 @@ class Healer:
             now=now,
             unhealthy=unhealthy,
             last_storm=self._world.last_storm,
+            deleted=self._world.deleted(),
         )
-        if is_storm(situation):
+        sick, share = self._world.diagnosed()
+        if is_storm(replace(situation, unhealthy=sick, unhealthy_percent=share)):
             self._world.storm_seen(now)
         return situation
 
@@ -161,7 +168,7 @@ class Healer:
         """Decide once more on what the API server says, one workload at a time, so that the budget holds."""
         records = self._cluster.records
         with self._opening:
-            self._world.replace_remediations(records.list("Remediation"))
+            self._read("Remediation")
             situation = self._situation(workload, found, verdict, self._clock())
             decision = decide(replace(situation, config=read_config(records.config())))
             if decision.open is None:
@@ -196,6 +203,10 @@ class Healer:
     def tick(self) -> float:
         """Judge all targets in one go, and make sure that nothing waits for an event that was missed."""
         now = self._clock()
+        self._ticks += 1
+        if self._ticks % _TICKS_TO_RELIST == 0:
+            self.read_all()
+            self._prune_orphans()
         targets = self._world.targets()
         for key in self._verdicts.look(targets):
             self._wake(key)
@@ -209,7 +220,38 @@ class Healer:
 
     def _waiting(self) -> set[Key]:
         """Workloads that might be sick, have an open Remediation, or one whose incident is not known to be over."""
-        return {target_key(one) for one in self._world.remediations()} | set(self._world.suspects())
+        there = self._world.living()
+        unsettled = (
+            one
+            for one in self._world.remediations()
+            if one.is_open or (one.spec.target.uid in there and not is_over(one))
+        )
+        return {target_key(one) for one in unsettled} | set(self._world.suspects())
+
+    def stand_by(self) -> float:
+        """What a replica that does not lead does at a tick: keep an eye on storms, and call nobody."""
+        self._world.stand_by(self._clock())
+        return self._settings.tick_seconds
+
+    def read_all(self) -> None:
+        """Namespaces and our own resources as the API server has them; what is not there any more is forgotten.
+
+        Raises:
+            NotFound: When a CRD is not installed.
+        """
+        for kind in OWN_KINDS:
+            self._read(kind)
+
+    def _read(self, kind: str) -> None:
+        before = self._world.names(kind)
+        self._world.replace(kind, before, self._cluster.records.list(kind))
+
+    def _prune_orphans(self) -> None:
+        """Records of policies that are gone: nothing else ever looks at them."""
+        owners = {one.spec.policy_ref.uid for one in self._world.remediations()}
+        for uid in owners:
+            if self._world.known_policy(uid) is None:
+                self._stepper.prune(uid)
 
     def _measure(self, now: datetime) -> None:
         known = self._world.remediations()

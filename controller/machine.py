@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from controller.applied import is_begun, is_restored, undo_of, with_seen
 from controller.causes import REPEATS, sensible
-from controller.consent import actions_of, policy_now
+from controller.consent import actions_of, policy_now, shown
 from controller.coordination import disturbs_rollout, effective_mode, standing
 from controller.model import (
     Apply,
@@ -33,7 +33,7 @@ POLL = timedelta(seconds=5)
 """How often verification looks, where no event brings it on."""
 FRESH = timedelta(minutes=2)
 """For so long the verdict that opened a Remediation speaks for itself, without a newer one."""
-REPLAN = frozenset({"Conflict", "PlanTooOld"})
+REPLAN = frozenset({"Conflict", "PlanTooOld", "PolicyChanged"})
 """Reasons for which an attempt is planned anew: nothing was changed by it."""
 MOST_REPLANS = 5
 HALF = frozenset({"PolicyGone", "PolicyChanged"})
@@ -124,6 +124,8 @@ def _before_acting(progress: Progress, status: RemediationStatus, policy: Policy
     """What speaks against a first or a further change now."""
     if not policy.spec.is_open(progress.now):
         return _over(status, "OutsideWindow", f"policy {policy.name} allows no action at this time (windows)")
+    if progress.remediation.spec.verdict.confidence < policy.spec.confidence_threshold:
+        return _over(status, "BelowThreshold", f"policy {policy.name} asks for more confidence now")
     if progress.remediation.spec.verdict.source is Source.ENSEMBLE:
         calm = _ensemble_calm(progress, status)
         if calm is not None:
@@ -168,6 +170,8 @@ def _planned(progress: Progress, status: RemediationStatus, last: Attempt) -> St
     policy = policy_now(progress)
     if policy is None:
         return _over(status, "PolicyGone", "the policy is gone, disabled or about something else now")
+    if last.action not in actions_of(policy):
+        return Conclude(AttemptResult.ERROR, Judgement(Outcome.ERROR, (), "PolicyChanged"))
     if not last.change.operations:
         return Finish(Outcome.OBSERVED, "Notified", last.change.note or last.change.diff or "people are told")
     against = _before_acting(progress, status, policy)
@@ -201,17 +205,17 @@ def _apply(progress: Progress, last: Attempt, patience: timedelta) -> Step:
 
 def _approval(progress: Progress, status: RemediationStatus, last: Attempt) -> Step:
     """A person's answer; it is for the plan that was shown, and for no other."""
-    shown = next(attempt for attempt in status.attempts if attempt.change.operations)
-    given, until = progress.approval, shown.started_time + progress.config.approval_timeout
+    plan, given, approved = shown(status) or last, progress.approval, status.is_true(ConditionType.APPROVED)
+    until = plan.started_time + progress.config.approval_timeout
     if given is not None and given.decision == "Deny":
         return Finish(Outcome.DENIED, "Denied", f"{given.approver} said no: {given.reason or 'no reason given'}")
-    if last.change.diff != shown.change.diff:
+    if last.change.diff != plan.change.diff:
         return Finish(Outcome.DENIED, "PlanChanged", "the plan is not the one that was shown: it needs a new answer")
-    if progress.now >= until and not status.is_true(ConditionType.APPROVED):
+    if approved or (given is not None and (progress.answered or progress.now) < until):
+        return _apply(progress, last, progress.config.approval_timeout + settings_of(progress).timeout)
+    if progress.now >= until:
         return Finish(Outcome.DENIED, "ApprovalTimeout", f"nobody approved it by {until:%Y-%m-%d %H:%M:%S} UTC")
-    if given is None:
-        return Wait(until, "WaitingForApproval", f"`selfheal approve {progress.remediation.name}`: {last.change.diff}")
-    return _apply(progress, last, progress.config.approval_timeout + settings_of(progress).timeout)
+    return Wait(until, "WaitingForApproval", f"`selfheal approve {progress.remediation.name}`: {last.change.diff}")
 
 
 # After a change.

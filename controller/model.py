@@ -185,6 +185,7 @@ class Situation:
         unhealthy: How many watched workloads have a symptom; a storm needs several (None: not counted, so the share
             alone decides).
         last_storm: When the share was last above the limit, for the storm's cooldown; None for never.
+        deleted: Closed Remediations that the history limit has deleted: they still use the hourly budget.
     """
 
     workload: Workload
@@ -197,6 +198,7 @@ class Situation:
     now: datetime
     unhealthy: int | None = None
     last_storm: datetime | None = None
+    deleted: tuple[Remediation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,4 +301,5 @@ class Progress:
     config: HealingConfig
     now: datetime
     predicted: datetime | None = None
+    answered: datetime | None = None
     throttling: float | None = None

@@ -12,6 +12,7 @@ from pathlib import Path
 from prometheus_client import start_http_server
 
 from controller.cluster import Api, Cluster, Key, LeaseStore
+from controller.cluster.client import NotFound
 from controller.healer import TICK, Healer, policy_key
 from controller.inference import InferenceClient
 from controller.leadership import Leadership
@@ -21,18 +22,16 @@ from controller.model import Resource
 from controller.notify.base import NoticeQueue, Notifier
 from controller.notify.slack import Slack
 from controller.notify.webhook import Webhook
-from controller.observe import World, target_key
+from controller.observe import OWN_KINDS, World, target_key
 from controller.queue import WorkQueue
 from controller.settings import Settings
 from controller.symptoms import might_be_sick
 from controller.telling import Teller
 from controller.verdicts import Verdicts
-from selfheal.errors import Conflict, WrongUse
+from selfheal.errors import WrongUse
 from selfheal.policy import SERVICE_ACCOUNT
 from selfheal.prometheus import PrometheusClient
 from selfheal.remediation import Remediation
-
-OWN_KINDS = ("Namespace", "SelfHealingPolicy", "Remediation", "RemediationApproval", "HealingConfig")
 
 
 def utc_now() -> datetime:
@@ -99,6 +98,7 @@ class Runtime:
             Unavailable: When the API server does not answer.
         """
         self._read()
+        self._wake(TICK)
         if self._settings.metrics_port:
             start_http_server(self._settings.metrics_port, registry=self.metrics.registry)
         self._notices.start()
@@ -107,9 +107,10 @@ class Runtime:
         log("started", policies=len(self._world.policies()))
 
     def _read(self) -> None:
-        for kind in OWN_KINDS:
-            for resource in self._list(kind):
-                self._world.put(kind, resource)
+        try:
+            self._healer.read_all()
+        except NotFound as error:
+            raise WrongUse(f"the API server does not know our kinds: apply manifests/crds first ({error})") from None
 
     def _begin(self) -> None:
         """Lead: go on with every open Remediation, whoever began it."""
@@ -127,17 +128,13 @@ class Runtime:
 
     def _tend(self, key: str) -> float | None:
         """The queue's work; a replica that does not lead forgets it, and looks at everything when it begins to."""
-        return self._healer.tend(key) if self._leads else None
+        if self._leads:
+            return self._healer.tend(key)
+        return self._healer.stand_by() if key == str(TICK) else None
 
     def _failed(self, key: str, error: BaseException, failures: int) -> None:
         if self._leads:
             self._healer.failed(key, error, failures)
-
-    def _list(self, kind: str) -> list[Resource]:
-        try:
-            return self._cluster.records.list(kind)
-        except Conflict:
-            raise WrongUse(f"the API server does not know {kind}: apply manifests/crds first") from None
 
     def stop(self) -> None:
         """End the steps that are running, give the Lease back, deliver what is to be told, and return."""

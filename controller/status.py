@@ -63,7 +63,7 @@ def remediation_status_after(
     """
     status = with_seen(progress)
     if isinstance(error, TemporaryError) and (isinstance(step, Propose) or not isinstance(error, Conflict)):
-        return _with(status, message=str(error), next_step_time=progress.now + AGAIN)
+        return _with(status, reason="Retrying", message=str(error), next_step_time=progress.now + AGAIN)
     match step:
         case Wait():
             return _waited(status, step)

@@ -14,21 +14,33 @@ from datetime import datetime
 
 from controller.actions import ACTIONS
 from controller.applied import announced, undo_of
-from controller.cluster import Cluster
+from controller.cluster import Cluster, Key
+from controller.consent import answer_to
+from controller.history import beyond_limit
 from controller.incidents import ended, written
 from controller.logs import log
-from controller.model import Apply, Finish, PlanRequest, Progress, Propose, Step, Undo, Wait
+from controller.model import Apply, Finish, PlanRequest, Progress, Propose, Step, Undo, Wait, Workload
 from controller.observe import World, read_config, target_key
 from controller.reconcile import advance
 from controller.status import remediation_status_after
 from controller.symptoms import symptoms
 from controller.telling import Teller
-from controller.verdicts import Verdicts
+from controller.verdicts import Verdict, Verdicts
 from selfheal.errors import Conflict, PermanentError, Refused, SelfhealError, TemporaryError
-from selfheal.policy import Action, Policy
-from selfheal.remediation import Attempt, AttemptResult, Change, Operation, Outcome, Remediation, RemediationStatus
+from selfheal.policy import Action, AnomalyType, Policy
+from selfheal.remediation import (
+    Attempt,
+    AttemptResult,
+    Change,
+    Operation,
+    Outcome,
+    Remediation,
+    RemediationStatus,
+    Source,
+)
 
-_AT_ONCE = 20  # steps taken in one go; more would be a loop
+_MOST_STEPS = 20  # taken in one go; more would be a loop
+_AT_ONCE = 0.0  # seconds: the next step follows
 _RETRY = 2.0  # seconds until a step that failed for the moment is tried again
 _SOONEST = 0.5  # seconds: a deadline that is due is not polled faster
 
@@ -66,29 +78,32 @@ class Stepper:
         """Take all steps that are due.
 
         Returns:
-            Seconds until the next one is; None when it is complete or gone.
+            Seconds until the next one is; None when it is complete or gone, or waits for an event.
 
         Raises:
             TemporaryError: The API server does not answer, or somebody wrote first: the queue calls again.
         """
-        for _ in range(_AT_ONCE):
+        for _ in range(_MOST_STEPS):
             found = self._cluster.records.remediation(remediation.namespace, remediation.name)
             if found is None:
                 self._world.forget_remediation(remediation)
                 return None
             if not found.is_open:
                 self._world.keep(found)
-                self._prune(found)
+                self.prune(found.spec.policy_ref.uid)
                 return None
             delay = self._step(found)
-            if delay is not None:
+            if delay is not _AT_ONCE:
                 return delay
         return _RETRY
 
     def _step(self, remediation: Remediation) -> float | None:
-        """One step; None when the next one may follow at once."""
+        """One step; seconds until the next, None where only an event or the resync brings it on."""
         progress = self._progress(remediation)
         step = advance(progress)
+        if isinstance(step, Apply):
+            progress = self._policy_now(progress)
+            step = advance(progress)
         if isinstance(step, Apply):
             progress = self._announce(progress)
         done = self._execute(progress, step)
@@ -97,8 +112,25 @@ class Stepper:
         status = remediation_status_after(progress, step, change=done.change, dry_run=done.dry_run, error=done.error)
         self._store(progress, status)
         if isinstance(step, Wait):
-            return max(_SOONEST, (step.until - progress.now).total_seconds())
-        return _RETRY if isinstance(done.error, TemporaryError) and not isinstance(done.error, Conflict) else None
+            return self._delay(step, progress.now)
+        again = isinstance(done.error, TemporaryError) and not isinstance(done.error, Conflict)
+        return _RETRY if again else _AT_ONCE
+
+    def _delay(self, step: Wait, now: datetime) -> float | None:
+        """Seconds until a step is due; None where its moment is past: only an event, or the resync, brings it on."""
+        left = (step.until - now).total_seconds()
+        return None if left < 0 else max(_SOONEST, left)
+
+    def _policy_now(self, progress: Progress) -> Progress:
+        """With the policy as the API server has it: a watch can be late, or miss a deletion."""
+        ref = progress.remediation.spec.policy_ref
+        namespace = ref.namespace or progress.remediation.namespace
+        found = self._cluster.records.policy(namespace, ref.name)
+        if found is None:
+            self._world.drop("SelfHealingPolicy", {"metadata": {"namespace": namespace, "name": ref.name}})
+        else:
+            self._world.put("SelfHealingPolicy", found)
+        return replace(progress, policy=self._world.policy_of(ref))
 
     def _progress(self, remediation: Remediation) -> Progress:
         key = target_key(remediation)
@@ -106,18 +138,33 @@ class Stepper:
         if workload is not None and workload.ref.uid != remediation.spec.target.uid:
             workload = None
         now = self._clock()
-        verdict = self._verdicts.newest(str(key))
+        verdict, throttling = self._seen_by_the_endpoint(remediation, key, workload)
+        answer = answer_to(remediation.status, self._world.answers(remediation))
         return Progress(
             remediation=remediation,
             policy=self._world.policy_of(remediation.spec.policy_ref),
             workload=workload,
             symptoms=symptoms(workload, now) if workload else (),
             prediction=verdict.prediction if verdict else None,
-            approval=self._world.approval_of(remediation),
+            approval=answer.approval if answer else None,
+            answered=answer.given if answer else None,
             config=read_config(self._cluster.records.config()),
             now=now,
             predicted=verdict.end if verdict else None,
+            throttling=throttling,
         )
+
+    def _seen_by_the_endpoint(
+        self, remediation: Remediation, key: Key, workload: Workload | None
+    ) -> tuple[Verdict | None, float | None]:
+        """Its newest verdict; while a fix of what only it saw is verified, one that rests on what came after."""
+        status, spec = remediation.status, remediation.spec
+        verifying = bool(status.attempts) and status.attempts[-1].result is AttemptResult.APPLIED
+        since = status.times.applied
+        if workload is None or since is None or not verifying or spec.verdict.source is not Source.ENSEMBLE:
+            return self._verdicts.newest(str(key)), None
+        throttled = spec.anomaly.type is AnomalyType.CPU_THROTTLING
+        return self._verdicts.renewed(workload), self._verdicts.throttling(workload, since) if throttled else None
 
     def _announce(self, progress: Progress) -> Progress:
         """Store that a write which leaves no trace is about to be made."""
@@ -207,12 +254,11 @@ class Stepper:
         except Conflict as error:  # somebody else has changed it since: theirs stays
             log("not taken back", level=logging.WARNING, cause=str(error))
 
-    def _prune(self, closed: Remediation) -> None:
-        """Keep a policy's newest closed Remediations; open ones are never deleted."""
-        policy = self._world.policy_of(closed.spec.policy_ref)
-        if policy is None:
-            return
-        for old in beyond_limit(self._world.remediations(), policy):
+    def prune(self, policy_uid: str) -> None:
+        """Keep a policy's newest closed Remediations, as many as it wants; open ones are never deleted."""
+        policy = self._world.known_policy(policy_uid)
+        mine = [one for one in self._world.remediations() if one.spec.policy_ref.uid == policy_uid]
+        for old in beyond_limit(mine, policy, self._world.living()):
             self._cluster.records.delete(old)
             self._world.forget_remediation(old)
 
@@ -249,10 +295,3 @@ def next_attempt(remediation: Remediation) -> int:
     attempts = remediation.status.attempts
     planned = bool(attempts) and attempts[-1].result is AttemptResult.PLANNED
     return len(attempts) + (0 if planned else 1)
-
-
-def beyond_limit(remediations: Sequence[Remediation], policy: Policy) -> list[Remediation]:
-    """Closed Remediations of a policy beyond its history limit, the oldest ones."""
-    closed = [one for one in remediations if one.spec.policy_ref.uid == policy.uid and not one.is_open]
-    closed.sort(key=lambda one: one.status.times.completed or one.spec.anomaly.detected_time, reverse=True)
-    return closed[policy.spec.remediation_history_limit :]

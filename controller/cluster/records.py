@@ -45,6 +45,11 @@ class Records:
         """The HealingConfig named ``cluster``; None when there is none."""
         return self._api.get(own("HealingConfig", "", "cluster"))
 
+    def policy(self, namespace: str, name: str) -> Resource | None:
+        """One policy as it is now; None when it is gone."""
+        found = self._api.get(own("SelfHealingPolicy", namespace, name))
+        return typed(found, API_VERSION, "SelfHealingPolicy") if found else None
+
     def remediation(self, namespace: str, name: str) -> Remediation | None:
         """One Remediation as it is now; None when it is gone.
 

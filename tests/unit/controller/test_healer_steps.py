@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from controller.stepper import beyond_limit, next_attempt
+from controller.history import beyond_limit
+from controller.stepper import next_attempt
 from selfheal.policy import Action, AnomalyType, Policy, PolicySpec
 from selfheal.remediation import (
     AnomalyRecord,
@@ -52,13 +53,13 @@ def attempts(*results: AttemptResult) -> Remediation:
 
 def test_the_newest_closed_records_stay() -> None:
     known = [record("new", 1), record("old", 30), record("middle", 10)]
-    assert [one.name for one in beyond_limit(known, policy(2))] == ["old"]
-    assert beyond_limit(known, policy(3)) == []
+    assert [one.name for one in beyond_limit(known, policy(2), ())] == ["old"]
+    assert beyond_limit(known, policy(3), ()) == []
 
 
-def test_open_records_and_those_of_other_policies_never_go() -> None:
-    known = [record("new", 1), record("open", 99, closed=False), record("other", 99, of="p-2")]
-    assert beyond_limit(known, policy(1)) == []
+def test_open_records_never_go() -> None:
+    known = [record("new", 1), record("open", 99, closed=False)]
+    assert beyond_limit(known, policy(1), ()) == []
 
 
 def test_a_plan_is_for_the_attempt_after_those_that_ended() -> None:

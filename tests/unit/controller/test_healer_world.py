@@ -66,7 +66,7 @@ def test_a_pod_of_a_stateful_set_belongs_to_it(world: World) -> None:
 def test_a_job_of_a_cron_job_and_its_pods_belong_to_the_cron_job(world: World) -> None:
     reference = {"apiVersion": "batch/v1", "kind": "CronJob", "name": "nightly", "uid": "c", "controller": True}
     job = objects.job("nightly-1", ownerReferences=[reference])
-    assert world.owner("Job", job) == Key(objects.NAMESPACE, "CronJob", "nightly")
+    assert world.observe("Job", job, sick=True) == Key(objects.NAMESPACE, "CronJob", "nightly")
     assert world.owner("Pod", pods.pod(job)) == Key(objects.NAMESPACE, "CronJob", "nightly")
 
 
@@ -146,29 +146,6 @@ def test_an_open_remediation_is_found_by_its_workload(world: World) -> None:
     assert found is not None
     assert found.name == "rem-1"
     assert world.open_for(Key(objects.NAMESPACE, "Deployment", "till")) is None
-
-
-def test_of_several_decisions_a_denial_wins_until_it_is_withdrawn(world: World) -> None:
-    world.put("Remediation", remediation())
-    world.put("RemediationApproval", approval("1", "Approve"))
-    world.put("RemediationApproval", approval("2", "Deny"))
-    found = world.open_for(CART)
-    assert found is not None
-    decision = world.approval_of(found)
-    assert decision is not None
-    assert decision.decision == "Deny"
-    world.drop("RemediationApproval", approval("2", "Deny"))
-    decision = world.approval_of(found)
-    assert decision is not None
-    assert decision.decision == "Approve"
-
-
-def test_a_decision_about_another_remediation_is_none_about_this(world: World) -> None:
-    world.put("Remediation", remediation())
-    world.put("RemediationApproval", approval("1", "Approve", name="rem-2"))
-    found = world.open_for(CART)
-    assert found is not None
-    assert world.approval_of(found) is None
 
 
 def test_a_configuration_that_cannot_be_understood_suspends_everything(world: World) -> None:
