@@ -31,3 +31,8 @@ bench-serve: install  ## a real endpoint over HTTP: one workload, WORKLOADS (100
 .PHONY: bench-fuzz
 bench-fuzz: install  ## REQUESTS (10000) broken requests at a real endpoint: no 5xx, no hang, no growth (SEED=0)
 	@$(PY) -m bench.fuzz --requests $(or $(REQUESTS),10000) --seed $(or $(SEED),0)
+
+# ---- is every heal right ---------------------------------------------------------------------------------------------
+.PHONY: scenarios
+scenarios: install  ## break a cluster in every way of the catalogue, judged from outside (ONLY=1,6 TIER=api RUNS=1)
+	@$(PY) -m bench.scenarios $(if $(ONLY),--only $(ONLY)) $(if $(filter command line,$(origin TIER)),--tier $(TIER)) --runs $(or $(RUNS),1)

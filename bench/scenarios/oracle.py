@@ -1,6 +1,6 @@
 """The judge: reads the cluster as its administrator, and the API server's audit log. It never asks selfheal.
 
-Only O5 and O7 look at Remediations, for these are about the records themselves. O6 takes its times from the stopwatch of
+Only O5 and O7 look at Remediations, for these are about the records themselves. O6 has its times from the stopwatch of
 run.py.
 """
 
