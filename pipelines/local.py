@@ -137,6 +137,11 @@ def _display_names() -> dict[str, str]:
     }
 
 
+def _is_error(kind: str) -> bool:
+    """Whether a word is the class of an error: an output of a shard that goes on beside a failed one is none."""
+    return hasattr(selfheal.errors, kind) or kind.endswith(("Error", "Exception", "Interrupt"))
+
+
 @dataclass
 class _Watch(io.TextIOBase):
     """Takes kfp's output, keeps all of it, and shows what people want to see."""
@@ -167,8 +172,9 @@ class _Watch(io.TextIOBase):
             self._begun.setdefault(found[1], []).append(time.monotonic())
             self.show(f"[{len(self._begun)}/{len(self._names)}] {self.task}")
         elif found := _ENDED.search(line):
-            self.show(f"        {time.monotonic() - self._begun[found[1]].pop(0):.1f} s")
-        elif found := _ERROR.match(line):
+            if begun := self._begun.get(found[1]):  # kfp's threads may write a line twice
+                self.show(f"        {time.monotonic() - begun.pop(0):.1f} s")
+        elif (found := _ERROR.match(line)) and _is_error(found[1]):
             self.error = (found[1], found[2])
         elif found := _OURS.search(line):
             self.show(f"        {found[1]}")

@@ -95,6 +95,6 @@ def _fit(kind: type[Detector], seed: int, window: MetricWindow) -> Detector | La
     except SelfhealError:
         raise
     except Exception as error:  # whatever a library raises: only here is known for which workload
-        why = f"{type(error).__name__}: {error}".splitlines()[0]
+        why = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
         broken = f"{kind.name} cannot be trained for {window.workload}: {why}"
         raise PermanentError(f"{broken}. Nothing of this run goes into service") from error
