@@ -79,7 +79,7 @@ class Stored:
             self._changes += kind in _OF_TARGETS
             match kind:
                 case "Namespace":
-                    self._namespaces[name[1]] = resource["metadata"].get("labels") or {}
+                    self._put_namespace(name[1], resource["metadata"])
                 case "SelfHealingPolicy":
                     self._policies[name] = self._read_policy(resource)
                 case "Remediation":
@@ -88,6 +88,13 @@ class Stored:
                     self._put_answer(name, resource)
                 case "HealingConfig" if name[1] == "cluster":
                     self._config = read_config(resource)
+
+    def _put_namespace(self, name: str, metadata: Resource) -> None:
+        """One that is on its way out is none any more."""
+        if metadata.get("deletionTimestamp"):
+            self._namespaces.pop(name, None)
+        else:
+            self._namespaces[name] = metadata.get("labels") or {}
 
     def drop(self, kind: str, resource: Resource) -> None:
         """A resource was deleted."""
@@ -164,8 +171,8 @@ class Stored:
         self._forget("Remediation", (remediation.namespace, remediation.name))
 
     def _bury(self, remediation: Remediation | None) -> None:
-        """A record that is gone still counts for the hourly budget; every replica sees it go."""
-        if remediation is None or remediation.is_open:
+        """A record that is gone counts for the hourly budget, unless its namespace goes too; every replica sees it."""
+        if remediation is None or remediation.is_open or remediation.namespace not in self._namespaces:
             return
         self._deleted[remediation.uid] = remediation
         newest = max(map(_ended, self._deleted.values()))

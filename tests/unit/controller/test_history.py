@@ -12,6 +12,7 @@ from controller.history import beyond_limit
 from controller.stored import Stored
 from selfheal.policy import HealingConfig, Policy
 from selfheal.remediation import Outcome, Remediation, TargetRef
+from tests.unit.controller import objects
 from tests.unit.controller.objects import NOW
 from tests.unit.controller.records import bad_rollout, policy, remediation, situation
 
@@ -60,11 +61,24 @@ def test_a_record_that_was_deleted_still_uses_the_hourly_budget() -> None:
 
 def test_every_replica_remembers_for_an_hour_what_it_saw_deleted() -> None:
     known = Stored("selfheal-system")
+    known.put("Namespace", objects.namespace())
     for name, minutes in (("old", 90), ("young", 5), ("new", 0)):
         known.keep(closed(policy(), name, minutes))
         known.forget_remediation(closed(policy(), name, minutes))
     assert {one.name for one in known.deleted()} == {"young", "new"}
     assert known.remediations() == ()
+
+
+def test_what_went_with_its_namespace_uses_no_budget() -> None:
+    known = Stored("selfheal-system")
+    namespace = objects.namespace()
+    leaving = namespace["metadata"] | {"deletionTimestamp": objects.stamp(NOW)}
+    known.put("Namespace", namespace)
+    known.put("Namespace", namespace | {"metadata": leaving})
+    known.keep(closed(policy(), "a", 1))
+    known.forget_remediation(closed(policy(), "a", 1))
+    assert known.deleted() == ()
+    assert not known.opted_in(objects.NAMESPACE)
 
 
 ages = st.lists(
