@@ -51,7 +51,7 @@ test: test-unit test-api test-node  ## everything: unit, integration (API server
 
 .PHONY: test-unit
 test-unit: install  ## tests of pure code, no server
-	$(PY) -m pytest tests/unit tests/manifests
+	$(PY) -m pytest tests/unit tests/manifests tests/fields
 
 .PHONY: test-api
 test-api: install  ## integration tests: real API server, Prometheus, MLflow and KServe server, no root

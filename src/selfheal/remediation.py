@@ -378,7 +378,7 @@ def with_condition(
     reason: str,
     message: str,
     now: datetime,
-    generation: int | None = None,
+    generation: int | None = 1,
 ) -> tuple[Condition, ...]:
     """Set one condition; its transition time moves only when its status does.
 
@@ -389,7 +389,7 @@ def with_condition(
         reason: CamelCase constant.
         message: For people.
         now: Aware.
-        generation: Observed generation of the resource, where that matters.
+        generation: Observed generation of the resource; that of a Remediation, whose spec never changes, by default.
 
     Returns:
         All conditions, sorted by type.
