@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from selfheal.detectors.base import WILD
 from selfheal.detectors.residual import ResidualDetector
 from selfheal.detectors.week import MONDAY, SLOT, SLOTS, slot_of
 from selfheal.window import DAY, Floats, MetricWindow, Windows, grid
@@ -31,6 +32,7 @@ class ProphetDetector(ResidualDetector):
 
     name: ClassVar[str] = "prophet"
     seasonal: ClassVar[bool] = True
+    wild: ClassVar[float] = 100 * WILD  # where a window begins beyond WILD, a leak must still be seen to grow
 
     def _needed(self, window: MetricWindow, /) -> int:
         return max(100, round(2 * DAY / window.step))

@@ -44,6 +44,7 @@ class ResidualDetector(ABC):
         seasonal: See :class:`selfheal.detectors.base.Detector`.
         memory: Samples over which deviations are smoothed: where members look at different time scales they err at
             different times.
+        wild: Scaled values are cut there, those of training at WILD.
         joint: Whether deviations of several metrics at once are judged by how they usually go together.
         names: Metrics fitted.
     """
@@ -53,6 +54,7 @@ class ResidualDetector(ABC):
     warmup: ClassVar[int] = 10
     seasonal: ClassVar[bool] = False
     memory: ClassVar[float] = 3.0
+    wild: ClassVar[float] = WILD
     joint: ClassVar[bool] = False
 
     def __init__(self, seed: int = 0) -> None:
@@ -98,12 +100,12 @@ class ResidualDetector(ABC):
         models = type(self)(self.seed)
         models.names, models._arrays = self.names, of_models(self._arrays, places)
         scaling = scaling_of(models._arrays)
-        scaled = scaling.apply(windows)
+        scaled = scaling.apply(windows, models.wild)
         forecast = models._forecast(scaled, windows)
         return _Sight(models._smoothed(scaled - forecast), forecast, scaling, windows.times, models._combined)
 
     def _residuals(self, window: MetricWindow) -> Floats:
-        scaled = scaling_of(self._arrays).apply(window)
+        scaled = scaling_of(self._arrays).apply(window, self.wild)
         return scaled - self._usual(scaled, window)
 
     def _usual(self, scaled: Floats, window: MetricWindow) -> Floats:
@@ -140,7 +142,7 @@ class ResidualDetector(ABC):
         """Forecast in the metrics' units (increases for counters), shape [t, m]."""
         window = check_names(window, self.names)
         scaling = scaling_of(self._arrays)
-        return scaling.invert(self._usual(scaling.apply(window), window), window)
+        return scaling.invert(self._usual(scaling.apply(window, self.wild), window), window)
 
     @property
     def counters(self) -> Flags:

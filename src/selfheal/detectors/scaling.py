@@ -47,13 +47,13 @@ class Scaling:
         first = np.array([-1.0 if week is None else 0.0])
         return cls(counter.astype(float), centre, spread, alive.astype(float), stored.astype(np.float32), first)
 
-    def apply(self, window: MetricWindow | Windows) -> Floats:
-        """Scaled values, shape [t, .., m], capped, gaps carried forward, metrics without data 0."""
+    def apply(self, window: MetricWindow | Windows, wild: float = WILD) -> Floats:
+        """Scaled values, shape [t, .., m], cut at ``wild``, gaps carried forward, metrics without data 0."""
         scaled = self._plain(window)
         if silences(window):
             offset, width = measured_anew(scaled, window)
             scaled = (scaled - offset) / width
-        result: Floats = np.clip(scaled, -WILD, WILD, out=scaled)
+        result: Floats = np.clip(scaled, -wild, wild, out=scaled)
         result *= self.alive
         return result
 

@@ -9,6 +9,7 @@ import pytest
 from bench.detection.cases import PLAIN, SAWTOOTH, Story, leak_world, leaks, mondays, wider_teeth
 from bench.detection.synthetic import STEP as STEP_OF_A_MINUTE
 from bench.detection.typing_faults import Injected
+from selfheal.detectors import DETECTORS
 from selfheal.ensemble import Ensemble
 from selfheal.window import DAY, MetricWindow, grid
 from tests.unit.detection.series import MONDAY, STEP, changed, daily
@@ -50,6 +51,27 @@ def test_a_leak_of_ten_per_cent_an_hour_is_called_one_many_hours_before_exhausti
     assert leak.rows[told] - truth.start <= minutes
     assert truth.exhaustion is not None
     assert truth.exhaustion - leak.rows[told] * STEP_OF_A_MINUTE >= 10 * 3600
+
+
+@pytest.mark.parametrize(("name", "least"), [(PLAIN, 1.0), (SAWTOOTH, 0.9)])
+def test_the_alarm_of_such_a_leak_holds_until_exhaustion(
+    leaking: dict[str, tuple[Story, Story, Injected]], name: str, least: float
+) -> None:
+    leak, _, _ = leaking[name]
+    last_hours = leak.alarmed[-36:]
+    assert leak.rows[-1] - leak.rows[-36] == 350
+    assert last_hours.mean() >= least
+    if name == PLAIN:
+        assert all(answer.anomaly_type == "MemoryLeak" for answer in leak.answers[-36:])
+
+
+def test_prophet_sees_growth_in_a_window_that_begins_far_beyond_anything_usual() -> None:
+    history = daily(SIX, 6)
+    prophet = DETECTORS["prophet"](0).fit(history)
+    values = np.repeat(history.values[:120].mean(axis=0)[None], 120, axis=0)
+    values[:, 0] *= np.linspace(8, 12, 120)  # a spread is about 7 % of the level: it begins 100 spreads up
+    window = history.rows(0, 120).with_values(values)
+    assert prophet.deviations(window)[-1, 0] > 20
 
 
 @pytest.mark.parametrize("name", [PLAIN, SAWTOOTH])
