@@ -25,7 +25,7 @@ from controller.settings import Settings
 from controller.stepper import Stepper
 from controller.telling import Teller
 from controller.verdicts import Verdicts
-from selfheal.errors import Conflict, SelfhealError
+from selfheal.errors import Conflict, Refused, SelfhealError
 from selfheal.policy import API_VERSION, Policy
 from selfheal.remediation import Remediation
 from tests.unit.controller.objects import NAMESPACE, NOW
@@ -87,7 +87,10 @@ class MemoryApi(Api):
         for step in body:
             if step["path"] == "/metadata/resourceVersion" and step["value"] != found["metadata"]["resourceVersion"]:
                 raise Conflict(path)
-        found = jsonpatch.apply_patch(found, body)
+        try:
+            found = jsonpatch.apply_patch(found, body)
+        except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException):
+            raise Refused("Invalid", path) from None
         return found if dry else self.store(_plain(path), found)
 
     def _post(self, path: str, body: Any, dry: bool) -> Resource:
