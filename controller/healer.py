@@ -23,7 +23,7 @@ from controller.observe import OWN_KINDS, StoredPolicy, World, read_config, targ
 from controller.reconcile import decide
 from controller.roots import Roots
 from controller.settings import Settings
-from controller.status import cleared, first_status, policy_status
+from controller.status import cleared, first_status, judged_later, policy_status
 from controller.stepper import Stepper
 from controller.symptoms import symptoms
 from controller.telling import Teller
@@ -192,9 +192,11 @@ class Healer:
         return remediation
 
     def _clear(self, key: Key, decision: Decision, now: datetime) -> None:
-        """Note on closed Remediations that their incident is over, so that the next one counts as new."""
+        """Note on closed Remediations what is seen now: that their incident is over, so that the next one is new."""
+        words = dict(decision.hindsight)
         for remediation in self._world.closed_for(key):
             status = cleared(remediation, now) if remediation.name in decision.cleared else remediation.status
+            status = judged_later(status, words.get(remediation.name))
             if status != remediation.status:
                 self._world.keep(self._cluster.records.write_status(remediation, status))
 

@@ -16,6 +16,7 @@ from selfheal.remediation import (
     Attempt,
     AttemptResult,
     Change,
+    Hindsight,
     Outcome,
     Remediation,
     RemediationSpec,
@@ -69,6 +70,7 @@ class Workload:
         limit_ranges: LimitRanges of the namespace.
         quotas: ResourceQuotas of the namespace.
         nodes: Nodes its pods run on (for allocatable).
+        remembered: How many replicas a watch of this process saw last, before there were none; 0 where it saw none.
     """
 
     ref: TargetRef
@@ -81,6 +83,7 @@ class Workload:
     limit_ranges: tuple[Resource, ...] = ()
     quotas: tuple[Resource, ...] = ()
     nodes: tuple[Resource, ...] = ()
+    remembered: int = 0
 
     @property
     def annotations(self) -> Mapping[str, str]:
@@ -214,6 +217,7 @@ class Decision:
         refused: Whether a rule held back what a policy wanted: people are told (Event), a healthy workload is not.
         cleared: Names of closed Remediations of this target whose incident is over by what is seen now: store
             ``controller.status.cleared(remediation, now)`` for each, so that the next incident counts as new.
+        hindsight: What is seen now about changes that were observed and not made, by name of the Remediation.
     """
 
     open: tuple[str, RemediationSpec] | None
@@ -222,6 +226,7 @@ class Decision:
     message: str
     refused: bool = False
     cleared: tuple[str, ...] = ()
+    hindsight: tuple[tuple[str, Hindsight], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

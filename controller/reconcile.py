@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from controller.coordination import open_for, refusal
+from controller.hindsight import looked_back
 from controller.incidents import cleared, start
 from controller.machine import advance
 from controller.model import Decision, Situation, Symptom
@@ -57,7 +58,7 @@ class Candidate:
 
 def decide(situation: Situation) -> Decision:
     """Whether to open a Remediation for a workload, for which policy, and if not, why not."""
-    return replace(_decide(situation), cleared=cleared(situation))
+    return replace(_decide(situation), cleared=cleared(situation), hindsight=looked_back(situation))
 
 
 def _decide(situation: Situation) -> Decision:

@@ -17,6 +17,7 @@ from selfheal.remediation import (
     Change,
     Condition,
     ConditionType,
+    Hindsight,
     LastVerdict,
     Outcome,
     PolicyConditionType,
@@ -243,6 +244,11 @@ def cleared(remediation: Remediation, now: datetime) -> RemediationStatus:
     if remediation.is_open or status.times.cleared is not None:
         return status
     return _with(status, times=status.times.model_copy(update={"cleared": now}))
+
+
+def judged_later(status: RemediationStatus, hindsight: Hindsight | None) -> RemediationStatus:
+    """The status of an Observed Remediation once it is seen whether acting would have been right."""
+    return status if hindsight is None or hindsight is status.hindsight else _with(status, hindsight=hindsight)
 
 
 def policy_status(

@@ -12,9 +12,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 
 from selfheal.apitypes import ApiModel, Finite, Text, explain
+from selfheal.change import Change as Change
+from selfheal.change import Operation as Operation
+from selfheal.change import OutOfMemory as OutOfMemory
+from selfheal.change import StoredModel
 from selfheal.errors import InvalidResource
 from selfheal.policy import Action, AnomalyType
 
@@ -37,6 +41,14 @@ class Source(StrEnum):
     ENSEMBLE = "Ensemble"
     SYMPTOM = "Symptom"
     BOTH = "Both"
+
+
+class Hindsight(StrEnum):
+    """What was seen later about a change that was observed and not made."""
+
+    NOT_NEEDED = "NotNeeded"
+    STILL_SICK = "StillSick"
+    SAME_CHANGE_MADE = "SameChangeMade"
 
 
 class ConditionType(StrEnum):
@@ -71,12 +83,7 @@ class AttemptResult(StrEnum):
     UNDONE = "Undone"
 
 
-class _Status(ApiModel):
-    # Written by the controller and read back by another version of it: unknown fields are kept out of the way.
-    model_config = ConfigDict(extra="ignore")
-
-
-class Condition(_Status):
+class Condition(StoredModel):
     """metav1.Condition."""
 
     type: str
@@ -87,7 +94,7 @@ class Condition(_Status):
     observed_generation: int | None = None
 
 
-class PolicyRef(_Status):
+class PolicyRef(StoredModel):
     """The policy that started the remediation, as it was."""
 
     name: str
@@ -96,7 +103,7 @@ class PolicyRef(_Status):
     generation: int = 1
 
 
-class TargetRef(_Status):
+class TargetRef(StoredModel):
     """The workload; its namespace is the Remediation's."""
 
     api_version: str
@@ -111,7 +118,7 @@ class TargetRef(_Status):
         return f"{self.namespace}/{self.kind}/{self.name}"
 
 
-class AnomalyRecord(_Status):
+class AnomalyRecord(StoredModel):
     """What was wrong."""
 
     type: AnomalyType
@@ -120,7 +127,7 @@ class AnomalyRecord(_Status):
     message: Text = ""
 
 
-class VoteRecord(_Status):
+class VoteRecord(StoredModel):
     """One detector's vote; ``vote`` is None when it abstained."""
 
     detector: str
@@ -128,7 +135,7 @@ class VoteRecord(_Status):
     score: Finite = None
 
 
-class TopMetricRecord(_Status):
+class TopMetricRecord(StoredModel):
     """A metric that carried the anomaly, in its own unit."""
 
     name: str
@@ -136,7 +143,7 @@ class TopMetricRecord(_Status):
     expected: Finite = None
 
 
-class VerdictRecord(_Status):
+class VerdictRecord(StoredModel):
     """What the decision rested on."""
 
     confidence: Annotated[float, Field(ge=0, le=1)]
@@ -146,7 +153,7 @@ class VerdictRecord(_Status):
     source: Source
 
 
-class RemediationSpec(_Status):
+class RemediationSpec(StoredModel):
     """Immutable: what was found and who asked for a remedy."""
 
     policy_ref: PolicyRef
@@ -155,58 +162,7 @@ class RemediationSpec(_Status):
     verdict: VerdictRecord
 
 
-class Operation(_Status):
-    """One write to the API server.
-
-    Attributes:
-        verb: ``Patch`` a resource, ``Resize`` a pod in place, ``Evict`` a pod, ``Scale`` through the subresource.
-        api_version, kind, namespace, name: The object.
-        uid: Precondition: another object of the same name is not touched.
-        resource_version: Precondition; empty where the object's state may move on in the meantime (a pod's status).
-        patch: JSON patch (RFC 6902); ``test`` operations hold what must not have changed. Empty for an eviction.
-    """
-
-    verb: Literal["Patch", "Resize", "Evict", "Scale"]
-    api_version: str
-    kind: str
-    namespace: str
-    name: str
-    uid: str
-    resource_version: str = ""
-    patch: tuple[dict[str, Any], ...] = ()
-
-
-class OutOfMemory(_Status):
-    """How a container was killed for its memory: under which limit, and how many seconds after its start."""
-
-    container: str
-    limit: str
-    seconds: Annotated[float, Field(ge=0)]
-
-
-class Change(_Status):
-    """A plan: what will be written, what a person reads, and what would take it back.
-
-    Attributes:
-        operations: In the order in which they are written.
-        diff: For people, one line a field: ``memory limit of app: 48Mi -> 100Mi``.
-        undo: Restores what was touched; empty only where nothing needs restoring (an evicted pod is replaced).
-        note: What a person should know, e.g. that an in-place resize lasts as long as the pod.
-        expected: JSON pointers and values that the target must carry after the change, for verification and to see
-            after a crash whether it was applied.
-        out_of_memory: The kill that a raised limit is to prevent. Who is killed again, only later by as much as the
-            memory grew, leaks.
-    """
-
-    operations: tuple[Operation, ...] = ()
-    diff: Text = ""
-    undo: tuple[Operation, ...] = ()
-    note: Text = ""
-    expected: dict[str, Any] = Field(default_factory=dict)
-    out_of_memory: OutOfMemory | None = None
-
-
-class Attempt(_Status):
+class Attempt(StoredModel):
     """One try of one action."""
 
     action: Action
@@ -221,7 +177,7 @@ class Attempt(_Status):
     evidence: tuple[Text, ...] = ()
 
 
-class Times(_Status):
+class Times(StoredModel):
     """When each step was reached (UTC).
 
     ``cleared`` is when, after the end, the incident was seen to be over: what comes later is a new incident.
@@ -237,8 +193,13 @@ class Times(_Status):
     cleared: AwareDatetime | None = None
 
 
-class RemediationStatus(_Status):
-    """The state machine: conditions, attempts and times."""
+class RemediationStatus(StoredModel):
+    """The state machine: conditions, attempts and times.
+
+    ``hindsight`` says of an Observed one, later, whether acting would have been right: ``NotNeeded`` when it cleared by
+    itself within the verification's timeout, ``StillSick`` when it was there after that, ``SameChangeMade`` when
+    somebody made the planned change and it cleared.
+    """
 
     conditions: tuple[Condition, ...] = ()
     outcome: Outcome | None = None
@@ -247,6 +208,7 @@ class RemediationStatus(_Status):
     times: Times = Times()
     next_step_time: AwareDatetime | None = None
     message: Text = ""
+    hindsight: Hindsight | None = None
 
     def condition(self, kind: ConditionType) -> Condition | None:
         """The condition of a type, if it was ever set."""
@@ -258,7 +220,7 @@ class RemediationStatus(_Status):
         return found is not None and found.status == "True"
 
 
-class Remediation(_Status):
+class Remediation(StoredModel):
     """One incident of one target."""
 
     name: str
@@ -303,7 +265,7 @@ class Approval(ApiModel):
     reason: Annotated[str, Field(max_length=4096)] = ""
 
 
-class LastVerdict(_Status):
+class LastVerdict(StoredModel):
     """What the endpoint or Kubernetes last said about a target of a policy.
 
     Attributes:
@@ -319,14 +281,14 @@ class LastVerdict(_Status):
     model: str = ""
 
 
-class RemediationRef(_Status):
+class RemediationRef(StoredModel):
     """A Remediation; it lives in its target's namespace."""
 
     name: str
     namespace: str
 
 
-class Tally(_Status):
+class Tally(StoredModel):
     """Remediations of a policy that ended, by outcome; those the history limit deleted are counted too."""
 
     successful: Annotated[int, Field(ge=0)] = 0
@@ -338,7 +300,7 @@ class Tally(_Status):
     observed: Annotated[int, Field(ge=0)] = 0
 
 
-class PolicyStatus(_Status):
+class PolicyStatus(StoredModel):
     """``status`` of a SelfHealingPolicy.
 
     Attributes:

@@ -136,6 +136,8 @@ REMEDIATIONS: Mapping[str, str] = {
         ("status.outcome", "status.reason", "status.message"),
         f"{_PROGRESS}::test_the_end_has_an_outcome_a_reason_and_a_message",
     ),
+    "status.hindsight": "unit/controller/test_hindsight.py::"
+    "test_the_healer_writes_it_and_a_cure_by_the_same_change_comes_later",
     "status.nextStepTime": f"{_PROGRESS}::test_the_next_step_says_when_it_is_due_at_the_latest",
     **dict.fromkeys(
         (f"status.times.{name}" for name in ("detected", "decided", "applied", "recovered", "verified", "completed")),

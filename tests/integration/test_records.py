@@ -17,9 +17,11 @@ from selfheal.remediation import (
     AttemptResult,
     Change,
     Condition,
+    Hindsight,
     LastVerdict,
     Operation,
     Outcome,
+    OutOfMemory,
     PolicyRef,
     PolicyStatus,
     RemediationRef,
@@ -95,6 +97,7 @@ FULL = RemediationStatus(
                 undo=(OPERATION,),
                 note="lasts as long as the pod",
                 expected={"/spec/replicas": 3, "/spec/paused": None, "/x": {"y": ["z"]}},
+                out_of_memory=OutOfMemory(container="app", limit="48Mi", seconds=6.0),
             ),
             undo=(OPERATION,),
             dry_run="the API server accepted 2 operations",
@@ -108,6 +111,7 @@ FULL = RemediationStatus(
     times=Times(**{name: NOON + timedelta(seconds=second) for second, name in enumerate(Times.model_fields)}),
     next_step_time=NOON + timedelta(seconds=30),
     message="x" * 5000,
+    hindsight=Hindsight.STILL_SICK,
 )
 
 
