@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from bench.cluster import ApiCluster
+from bench.killtable import DEFAULT_LEASE
 from tests.integration.conftest import wait_until
 from tests.support.controller import Controller, Shop
+from tests.support.killing import Stage, points
+from tests.support.plots import PLOTS
 from tests.support.proxy import Proxy, proxied
+from tests.support.replicas import replicas
 
 pytestmark = pytest.mark.api
 
@@ -112,3 +116,18 @@ def test_a_replica_that_ends_hands_over_at_once(api_cluster: ApiCluster, first: 
     assert first.stop() == 0
     wait_until(lambda: leads(second), "the second replica to lead")
     assert holder(api_cluster) not in ("", before)
+
+
+def test_with_the_lease_of_production_the_other_one_goes_on_within_30_seconds(
+    api_cluster: ApiCluster, tmp_path: Path
+) -> None:
+    account = api_cluster.service_account_kubeconfig("selfheal-system", "selfheal-controller")
+    with replicas(account, tmp_path, DEFAULT_LEASE) as pair:
+        stage = Stage(api_cluster, pair)
+        heard, end = stage.record(PLOTS["rollback"])
+        place = next(one for one in points(heard) if (one.request, one.moment) == ("PATCH deployments/cart", "after"))
+        killed = stage.kill(PLOTS["rollback"], place)
+    assert killed.reached
+    assert killed.end == end
+    assert killed.seconds is not None
+    assert killed.seconds < 30

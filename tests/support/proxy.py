@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.client
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,6 +21,23 @@ Matches = Callable[[str, str], bool]
 _HOPS = frozenset({"connection", "transfer-encoding", "content-length", "host", "accept-encoding"})
 
 
+@dataclass(frozen=True)
+class Heard:
+    """A request that arrived.
+
+    Attributes:
+        method: Of HTTP.
+        path: With its query.
+        body: As it was sent.
+        at: Monotonic seconds.
+    """
+
+    method: str
+    path: str
+    body: bytes
+    at: float
+
+
 class Proxy:
     """Plain HTTP in, TLS to the API server out; watches are streamed.
 
@@ -27,6 +46,7 @@ class Proxy:
 
     Attributes:
         is_cut: While it is set, nothing new is passed on; watches that run go on.
+        heard: All requests but GET, whether they were passed on or not.
     """
 
     def __init__(self, kubeconfig: Path) -> None:
@@ -37,6 +57,8 @@ class Proxy:
         self._rule: tuple[Matches, Callable[[], None], bool] | None = None
         self._lock = threading.Lock()
         self.is_cut = threading.Event()
+        self.heard: list[Heard] = []
+        self._meddling: tuple[Matches, Callable[[], None]] | None = None
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -68,6 +90,17 @@ class Proxy:
         """At the first request that matches, pass it on, then act instead of answering."""
         self._rule = (matches, act, True)
 
+    def meddle(self, matches: Matches, act: Callable[[], None]) -> None:
+        """At the first request that matches, act, then pass it on."""
+        self._meddling = (matches, act)
+
+    def _meddle(self, method: str, path: str) -> None:
+        with self._lock:
+            if self._meddling is None or not self._meddling[0](method, path):
+                return
+            act, self._meddling = self._meddling[1], None
+        act()
+
     def _take(self, method: str, path: str) -> tuple[Callable[[], None], bool] | None:
         with self._lock:
             if self._rule is None or not self._rule[0](method, path):
@@ -80,13 +113,16 @@ class Proxy:
         if self.is_cut.is_set():
             request.close_connection = True
             return
+        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        if request.command != "GET":
+            self.heard.append(Heard(request.command, request.path, body, time.monotonic()))
         rule = self._take(request.command, request.path)
         if rule is not None and not rule[1]:
             rule[0]()
             request.close_connection = True
             return
+        self._meddle(request.command, request.path)
         upstream = http.client.HTTPSConnection(self._upstream.netloc, context=self._trust)
-        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOPS}
         try:
             upstream.request(request.command, request.path, body or None, headers)
