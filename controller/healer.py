@@ -124,6 +124,7 @@ class Healer:
             self._world.forget(key)
             return None
         self._world.confirm(key, suspicious, workload)
+        workload = self._world.remembering(key, workload)
         now = self._clock()
         found = self._roots.linked(workload, symptoms(workload, now), now)
         self._world.diagnose(key, bool(found))

@@ -7,7 +7,7 @@ autoscaler, no operator, no annotation of a tool that idles workloads. Without e
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from controller.facts import created, moment, spec_replicas
@@ -16,12 +16,15 @@ from controller.owners import autoscalers
 from controller.revisions import DESIRED, REVISION
 from selfheal.policy import GROUP, OPT_IN_LABEL, AnomalyType
 
+SCALED_TO_ZERO = f"{GROUP}/scaled-to-zero"
+"""Annotation on a workload: ``intended`` says that zero replicas are no mistake."""
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+SCALABLE = ("Deployment", "StatefulSet")
 SETTLING = timedelta(seconds=5)
 """Who scales down and up again to restart a program is left this time."""
 
 _EXPLAINED = (
-    f"{GROUP}/scaled-to-zero",
+    SCALED_TO_ZERO,
     "idling.alpha.openshift.io/",
     "autoscaling.keda.sh/paused",
     "downscaler/",
@@ -29,19 +32,26 @@ _EXPLAINED = (
 """Beginnings of annotations that explain zero replicas."""
 
 
-def may_be_zero_by_mistake(resource: Resource) -> bool:
-    """Whether a Deployment or StatefulSet deserves a closer look for its zero replicas; cheap, from it alone."""
-    if resource.get("kind") not in ("Deployment", "StatefulSet") or spec_replicas(resource) or _is_wanted(resource):
+def may_be_zero_by_mistake(resource: Resource, remembered: int = 0) -> bool:
+    """Whether a Deployment or StatefulSet deserves a closer look for its zero replicas; cheap, from it alone.
+
+    Args:
+        resource: The workload.
+        remembered: Replicas that a watch has seen earlier; 0 for none.
+    """
+    if resource.get("kind") not in SCALABLE or spec_replicas(resource) or _is_wanted(resource):
         return False
     annotations = _annotations(resource)
     applied = _applied(annotations)
-    return applied > 0 if applied is not None else annotations.get(REVISION, "1") != "1"
+    if applied is not None:
+        return applied > 0
+    return bool(remembered) or annotations.get(REVISION, "1") != "1"
 
 
 def scaled_to_zero(workload: Workload, now: datetime) -> Iterator[Symptom]:
     """The symptom of a workload that somebody scaled to zero by mistake."""
     resource = workload.resource
-    if not may_be_zero_by_mistake(resource) or _has_scaler(workload):
+    if not may_be_zero_by_mistake(resource, workload.remembered) or _has_scaler(workload):
         return
     found = replicas_before(workload)
     since = _scaled_at(resource)
@@ -60,18 +70,26 @@ def scaled_to_zero(workload: Workload, now: datetime) -> Iterator[Symptom]:
 def replicas_before(workload: Workload) -> tuple[int, str] | None:
     """How many replicas a workload without any had, and who says so; None where nothing does.
 
-    What was applied counts more than what older revisions remember: the Deployment controller writes the zero into
-    the current ReplicaSet, and a manifest with zero replicas wants them.
+    A manifest with zero replicas wants them. Else what was seen last counts more than what was applied once, and that
+    more than what older revisions remember: the Deployment controller writes the zero into the current ReplicaSet.
     """
-    applied = _applied(workload.annotations)
     named = _applied(workload.annotations, default=None)
-    if applied is not None and named is not None:
-        return (named, "the manifest that was applied") if named > 0 else None
-    for revision in workload.revisions:
+    if named == 0:
+        return None
+    sources = (
+        *_of_revisions(workload.revisions[:1]),
+        (workload.remembered, "a watch that saw it before"),
+        (named or 0, "the manifest that was applied"),
+        *_of_revisions(workload.revisions[1:]),
+        (_applied(workload.annotations) or 0, "the manifest that was applied, which leaves the number out,"),
+    )
+    return next(((number, source) for number, source in sources if number > 0), None)
+
+
+def _of_revisions(revisions: Iterable[Resource]) -> Iterator[tuple[int, str]]:
+    for revision in revisions:
         text = _annotations(revision).get(DESIRED, "")
-        if text.isdecimal() and int(text) > 0:
-            return int(text), f"ReplicaSet {revision['metadata']['name']}"
-    return (applied, "the manifest that was applied, which leaves the number out,") if applied else None
+        yield (int(text) if text.isdecimal() else 0), f"ReplicaSet {revision['metadata']['name']}"
 
 
 def _applied(annotations: Mapping[str, str], default: int | None = 1) -> int | None:
@@ -96,12 +114,17 @@ def _annotations(resource: Resource) -> Mapping[str, str]:
     return resource["metadata"].get("annotations") or {}
 
 
+def explained(resource: Resource) -> str:
+    """The annotation that says that zero replicas are no mistake, with its value; the empty text without one."""
+    marks = (f"{name}: {value}" for name, value in _annotations(resource).items() if name.startswith(_EXPLAINED))
+    return next(marks, "")
+
+
 def _is_wanted(resource: Resource) -> bool:
     """Whether something about the object itself says that zero replicas are no mistake."""
-    meta, annotations = resource["metadata"], _annotations(resource)
-    marked = any(name.startswith(_EXPLAINED) for name in annotations)
-    out = annotations.get(OPT_IN_LABEL) == "disabled"
-    return bool(meta.get("deletionTimestamp")) or marked or out or _is_controlled(resource)
+    out = _annotations(resource).get(OPT_IN_LABEL) == "disabled"
+    leaving = bool(resource["metadata"].get("deletionTimestamp"))
+    return leaving or out or bool(explained(resource)) or _is_controlled(resource)
 
 
 def _is_controlled(resource: Resource) -> bool:

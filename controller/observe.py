@@ -7,11 +7,13 @@ All methods may be called from any thread.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from controller.cluster.paths import WORKLOAD_KINDS, Key
 from controller.coordination import STORM_FLOOR
+from controller.facts import spec_replicas
+from controller.idling import SCALABLE, may_be_zero_by_mistake
 from controller.model import Resource, Workload
 from controller.reconcile import fits
 from controller.stored import OWN_KINDS, Stored, StoredPolicy, read_config
@@ -38,6 +40,7 @@ class World(Stored):
         super().__init__(system_namespace)
         self._workloads: dict[Key, _Seen] = {}
         self._cron_jobs: dict[tuple[str, str], str] = {}
+        self._replicas: dict[Key, int] = {}
         self._suspects: dict[Key, set[str]] = {}
         self._unseen: set[Key] = set()
         self._sick: set[Key] = set()
@@ -67,6 +70,7 @@ class World(Stored):
                 return None
             if kind != "Pod" and key == _key(kind, resource):
                 self._see_workload(key, resource, gone)
+                sick = sick or may_be_zero_by_mistake(resource, self._replicas.get(key, 0))
             suspects = self._suspects.setdefault(key, set())
             uid = resource["metadata"]["uid"]
             was = bool(suspects)
@@ -125,12 +129,15 @@ class World(Stored):
         if self._workloads.get(key) != seen:
             self._workloads[key] = seen
             self._changes += 1
+        if key.kind in SCALABLE and (replicas := spec_replicas(resource)):
+            self._replicas[key] = replicas
 
     def forget(self, key: Key) -> None:
         """A workload does not exist any more."""
         with self._lock:
             self._changes += 1
             self._workloads.pop(key, None)
+            self._replicas.pop(key, None)
             self._suspects.pop(key, None)
             self._unseen.discard(key)
             self._sick.discard(key)
@@ -160,6 +167,11 @@ class World(Stored):
             self._tidy(key)
 
     # What the others ask.
+
+    def remembering(self, key: Key, workload: Workload) -> Workload:
+        """A workload as it was read, with the replicas it had before it had none, as far as a watch has seen them."""
+        with self._lock:
+            return replace(workload, remembered=self._replicas.get(key, 0))
 
     def open_for(self, key: Key) -> Remediation | None:
         """The open Remediation of a workload."""

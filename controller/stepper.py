@@ -137,6 +137,8 @@ class Stepper:
         workload = self._cluster.read.workload(key)
         if workload is not None and workload.ref.uid != remediation.spec.target.uid:
             workload = None
+        if workload is not None:
+            workload = self._world.remembering(key, workload)
         now = self._clock()
         verdict, throttling = self._seen_by_the_endpoint(remediation, key, workload)
         answer = answer_to(remediation.status, self._world.answers(remediation))

@@ -33,10 +33,16 @@ def _crowd(_: Stage) -> list[Resource]:
 
 
 def _storm(stage: Stage) -> None:
+    stage.wait(lambda: _rolled_out(stage) > _OWNERS, "all owners well before the storm", 180)
     stage.fail("crashloop")
     time.sleep(15)  # first one owner with many pods, then everybody
     for one in range(_OWNERS):
         stage.fail("crashloop", f"w{one:03d}")
+
+
+def _rolled_out(stage: Stage) -> int:
+    found = stage.items("Deployment")
+    return sum(one.get("status", {}).get("availableReplicas", 0) == one["spec"]["replicas"] for one in found)
 
 
 def _bounded(stage: Stage) -> str:
@@ -188,7 +194,7 @@ OURSELVES: tuple[Scenario, ...] = (
         baseline=_crowd,
         policies=(policy("CrashLoopBackOff", "rollback", **QUICK),),
         fault=_storm,
-        watch=90.0,
+        watch=150.0,
         also=_bounded,
         config={"suspended": False},
     ),

@@ -7,7 +7,7 @@ import time
 from bench.client import Resource
 from bench.scenarios.objects import QUICK, container, opt_in, path, policy, thing, workload
 from bench.scenarios.scenario import Answer, Scenario, Tier
-from bench.scenarios.stage import SYSTEM, Stage
+from bench.scenarios.stage import ROOMY, SYSTEM, Stage
 
 _WELL = 130.0
 """Seconds for which the second revision works before its right is taken away: the trouble is then not its own."""
@@ -172,6 +172,6 @@ PEOPLE: tuple[Scenario, ...] = (
         during=_approve_late,
         also=_denied,
         after=_tidy,
-        config={"approvalTimeout": "8s", "budget": {"maxPerHour": 1000, "maxPerNamespacePerHour": 100}},
+        config=ROOMY | {"approvalTimeout": "8s"},
     ),
 )

@@ -22,7 +22,7 @@ SYSTEM, ACCOUNT = "selfheal-system", "selfheal-controller"
 USER = f"system:serviceaccount:{SYSTEM}:{ACCOUNT}"
 SETTINGS = {"SELFHEAL_TICK_SECONDS": "10", "SELFHEAL_METRICS_PORT": "0", "SELFHEAL_LIVENESS_PORT": "0"}
 """Everything else has its default: Lease, resync and recheck are those of production."""
-ROOMY = {"budget": {"maxPerHour": 1000, "maxPerNamespacePerHour": 100}}
+ROOMY = {"budget": {"maxPerHour": 1000, "maxPerNamespacePerHour": 100}, "storm": {"cooldown": "1s"}}
 """A suite breaks more in an hour than any cluster; one scenario has the usual budget back."""
 
 

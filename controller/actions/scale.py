@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-
+from controller.idling import explained, replicas_before
 from controller.model import PlanRequest, Resource, Workload
 from controller.owners import autoscalers, owner_of
 from controller.patching import edit, line, pointer
 from controller.quantities import pod_needs, quota_shortage
-from controller.revisions import DESIRED
 from selfheal.errors import Refused
-from selfheal.policy import GROUP, Action, ScaleParameters
+from selfheal.policy import Action, ScaleParameters
 from selfheal.remediation import Change, Operation
 
-SCALED_TO_ZERO = f"{GROUP}/scaled-to-zero"
-"""Annotation on a workload: ``intended`` says that zero replicas are no mistake."""
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 MAX_REPLICAS = ("spec", "maxReplicas")
 
 
@@ -34,7 +29,7 @@ class Scale:
 
         Raises:
             Refused: ``NotScalable``, ``OwnedByArgoCD``, ``OwnedByFlux``, ``OwnedByKEDA``, ``OwnedByHPA``,
-                ``ScaledToZeroOnPurpose``, ``AtMaximum`` or ``OverQuota``.
+                ``ScaledToZeroOnPurpose``, ``ReplicasUnknown``, ``AtMaximum`` or ``OverQuota``.
         """
         workload, parameters = request.workload, request.parameters.scale
         _refuse_strangers(workload)
@@ -114,48 +109,17 @@ def _refuse_shortage(workload: Workload, pods: int) -> None:
 
 def _restore(workload: Workload, parameters: ScaleParameters) -> Change:
     """Bring a target back that somebody scaled to zero."""
-    if SCALED_TO_ZERO in workload.annotations:
-        value = workload.annotations[SCALED_TO_ZERO]
-        raise Refused(
-            "ScaledToZeroOnPurpose", f"annotation {SCALED_TO_ZERO}: {value} says that zero replicas are wanted"
-        )
-    before, source = _replicas_before(workload)
+    if mark := explained(workload.resource):
+        raise Refused("ScaledToZeroOnPurpose", f"annotation {mark} says that zero replicas are wanted")
+    found = replicas_before(workload)
+    if found is None:
+        raise Refused("ReplicasUnknown", "nothing says how many replicas it had: scale it up by hand")
+    before, source = found
     replicas = min(before, parameters.max_replicas)
-    note = f"It was scaled to zero; {source}."
+    note = f"It was scaled to zero; {source} says {before}."
     if replicas < before:
         note += f" maxReplicas allows {replicas} of {before}."
     return _scale(workload, 0, replicas, note)
-
-
-def _replicas_before(workload: Workload) -> tuple[int, str]:
-    """The number before it was zero, and who says so.
-
-    The Deployment controller writes the zero into the annotation of the current ReplicaSet too, so the manifest that
-    was applied comes before what older ReplicaSets remember.
-    """
-    remembered = [
-        int(found)
-        for revision in workload.revisions
-        if (found := (revision["metadata"].get("annotations") or {}).get(DESIRED, "")).isdecimal()
-    ]
-    if remembered and remembered[0] > 0:
-        return remembered[0], f"its newest ReplicaSet remembers {remembered[0]} replicas"
-    applied = _applied_replicas(workload)
-    if applied > 0:
-        return applied, f"the manifest that was applied says {applied} replicas"
-    older = next((count for count in remembered if count > 0), 0)
-    if older:
-        return older, f"an older ReplicaSet remembers {older} replicas"
-    return 1, "how many replicas it had is not known, one brings it back"
-
-
-def _applied_replicas(workload: Workload) -> int:
-    try:
-        applied = json.loads(workload.annotations.get(LAST_APPLIED, "{}"))
-        return int(applied["spec"]["replicas"])
-    except (ValueError, KeyError, TypeError):
-        # Anybody may write annotations; what cannot be read says nothing.
-        return 0
 
 
 def _scale(workload: Workload, old: int, new: int, note: str) -> Change:

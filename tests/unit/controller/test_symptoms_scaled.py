@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from controller.causes import CAUSES, sensible
+from controller.cluster.paths import Key
 from controller.model import Resource, Symptom, Workload
+from controller.observe import World
 from controller.reconcile import decide
 from controller.symptoms import might_be_sick, symptoms
 from selfheal.policy import Action, AnomalyType
@@ -135,3 +137,19 @@ def test_its_incident_is_over_when_it_has_replicas_again() -> None:
     assert opened is not None
     closed = remediation(sick.ref, restore, outcome=Outcome.FAILED).model_copy(update={"spec": opened[1]})
     assert decide(situation(healthy(), restore, history=(closed,))).cleared == (closed.name,)
+
+
+def test_what_a_watch_has_seen_with_replicas_needs_no_other_evidence() -> None:
+    world, sick = World("selfheal-system"), zeroed()
+    before = objects.deployment(replicas=5)
+    assert world.observe("Deployment", before, sick=False) is None
+    key = world.observe("Deployment", sick.resource, sick=might_be_sick(sick.resource))
+    assert key == Key("shop", "Deployment", "cart")
+    (found,) = symptoms(world.remembering(key, sick), NOW)
+    assert "5 replicas" in found.message
+
+
+def test_a_watch_that_saw_a_workload_without_replicas_only_has_seen_nothing() -> None:
+    world, sick = World("selfheal-system"), zeroed()
+    assert world.observe("Deployment", sick.resource, sick=might_be_sick(sick.resource)) is None
+    assert symptoms(world.remembering(Key("shop", "Deployment", "cart"), sick), NOW) == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.actions import ACTIONS
-from controller.actions.scale import LAST_APPLIED, SCALED_TO_ZERO
+from controller.idling import LAST_APPLIED, SCALED_TO_ZERO
 from controller.model import Resource, Workload
 from controller.revisions import DESIRED
 from selfheal.errors import Refused
@@ -134,8 +135,12 @@ def test_a_target_scaled_to_zero_comes_back_with_the_replicas_it_had() -> None:
     assert scaled(zero(5, **applied)) == 5
     assert scaled(zero(0, 3, **applied)) == 4
     assert scaled(zero(0, 3)) == 3
-    assert scaled(zero(0)) == 1
-    assert scaled(zero(**{LAST_APPLIED: "no json"})) == 1
+    assert scaled(replace(zero(0, 3, **applied), remembered=7)) == 7
+
+
+def test_without_evidence_of_how_many_there_were_nothing_is_done() -> None:
+    assert refusal(zero(0)).reason == "ReplicasUnknown"
+    assert refusal(zero(**{LAST_APPLIED: "no json"})).reason == "ReplicasUnknown"
 
 
 def test_coming_back_passes_the_maximum_neither() -> None:
