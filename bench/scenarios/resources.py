@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from bench.client import Resource
-from bench.scenarios.objects import container, policy, workload
+from bench.faults import FAULTS
+from bench.product import CONTROLLER
+from bench.scenarios.objects import container, path, policy, workload
 from bench.scenarios.scenario import Answer, Budget, Scenario, Tier
 from bench.scenarios.stage import Stage
 
@@ -27,22 +29,27 @@ def _leak(stage: Stage) -> None:
     stage.change(command=[*_SHELL, "exec mem 16 8"])
 
 
+def _known(_: Stage) -> list[Resource]:
+    """The demo's shop is there already, and the ensemble has learned it."""
+    return []
+
+
+def _with_model(_: Stage) -> dict[str, str]:
+    return {name: value for name, value in CONTROLLER.items() if not name.endswith("_PORT")}
+
+
 def _slow_leak(stage: Stage) -> None:
-    stage.change(
-        command=[
-            *_SHELL,
-            "i=0; while :; do i=$((i+1)); eval v$i=$(head -c 200000 /dev/zero | tr '\\0' x); sleep 2; done",
-        ]
-    )
-
-
-def _busy(_: Stage) -> list[Resource]:
-    loop = "while :; do i=0; while [ $i -lt 2000 ]; do i=$((i+1)); done; sleep 0.2; done"
-    return [workload(body=container(loop, cpu="400m"))]
+    next(fault for fault in FAULTS if fault.name == "leak").inject(stage.client)
 
 
 def _throttle(stage: Stage) -> None:
-    stage.change(resources={"limits": {"cpu": "20m"}, "requests": {"cpu": "10m"}})
+    stage.memory["before"] = stage.get("Deployment", "frontend")["spec"]["template"]
+    stage.change("frontend", resources={"limits": {"cpu": "20m"}, "requests": {"cpu": "10m"}})
+
+
+def _unthrottle(stage: Stage) -> None:
+    where = path("Deployment", stage.namespace, "frontend")
+    stage.client.replace(where, "/spec/template", stage.memory["before"])
 
 
 RESOURCES: tuple[Scenario, ...] = (
@@ -71,21 +78,28 @@ RESOURCES: tuple[Scenario, ...] = (
         title="a slow leak that only metrics show",
         tier=Tier.NODE,
         answer=Answer.HEAL,
-        baseline=_plain,
-        policies=(policy("MemoryLeak", "restart", confidenceThreshold=0.75),),
+        baseline=_known,
+        policies=(policy("MemoryLeak", "restart", confidenceThreshold=0.75, priority=1),),
         fault=_slow_leak,
+        target=("Deployment", "orders"),
         budget=Budget(detected=300.0, recovered=360.0, verified=480.0),
         model=True,
+        env=_with_model,
+        place="shop",
     ),
     Scenario(
         number=9,
         title="CPU is throttled at a limit of 20m",
         tier=Tier.NODE,
         answer=Answer.HEAL,
-        baseline=_busy,
-        policies=(policy("CPUThrottling", "adjust-resources", confidenceThreshold=0.75),),
+        baseline=_known,
+        policies=(policy("CPUThrottling", "adjust-resources", confidenceThreshold=0.75, priority=1),),
         fault=_throttle,
+        target=("Deployment", "frontend"),
+        after=_unthrottle,
         budget=Budget(detected=300.0, recovered=360.0, verified=480.0),
         model=True,
+        env=_with_model,
+        place="shop",
     ),
 )

@@ -9,6 +9,8 @@ from bench.scenarios.scenario import Answer, Budget, Scenario, Tier
 from bench.scenarios.stage import Stage
 
 _SHELL = ["/bin/sh", "-c"]
+_BACK_OFF = Budget(detected=25.0, recovered=70.0, verified=130.0)
+"""Kubernetes itself calls a container crash-looping, or an image missing, after its first back-off of 10 s."""
 
 
 def _plain(_: Stage) -> list[Resource]:
@@ -68,6 +70,7 @@ ROLLOUTS: tuple[Scenario, ...] = (
         baseline=_plain,
         policies=(policy("CrashLoopBackOff", "rollback"),),
         fault=_bad_command,
+        budget=_BACK_OFF,
     ),
     Scenario(
         number=2,
@@ -77,6 +80,7 @@ ROLLOUTS: tuple[Scenario, ...] = (
         baseline=_plain,
         policies=(policy("ImagePullBackOff", "rollback"),),
         fault=_bad_tag,
+        budget=_BACK_OFF,
     ),
     Scenario(
         number=3,
@@ -115,5 +119,6 @@ ROLLOUTS: tuple[Scenario, ...] = (
         baseline=_all_at_once,
         policies=(policy("RolloutStuck", "rollback"),),
         fault=_bad_init,
+        budget=_BACK_OFF,
     ),
 )

@@ -91,8 +91,8 @@ class Run:
     def __init__(self, scenario: Scenario, cluster: Cluster, say: Callable[[str], None]) -> None:
         self._scenario = scenario
         self._say = say
-        name = f"s{scenario.number:02d}-{uuid4().hex[:6]}"
-        self._stage = Stage(cluster, Client(cluster.kubeconfig), name)
+        name = scenario.place or f"s{scenario.number:02d}-{uuid4().hex[:6]}"
+        self._stage = Stage(cluster, Client(cluster.kubeconfig), name, bool(scenario.place))
         self._kind, self._name = scenario.target
         self._replicas = 0
 
@@ -137,7 +137,7 @@ class Run:
         stage.start_controller(scenario.env(stage) if scenario.env else None)
         documents = scenario.baseline(stage)
         for number, spec in enumerate(scenario.policies, 1):
-            meta = {"name": f"policy-{number}", "namespace": stage.namespace}
+            meta = {"name": f"scenario-{number}", "namespace": stage.namespace}
             documents.append(
                 {
                     "apiVersion": "aiops.example.com/v1alpha1",

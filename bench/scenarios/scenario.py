@@ -80,6 +80,7 @@ class Scenario:
         config: ``spec`` of the HealingConfig.
         env: Settings of the controller that differ from the suite's.
         model: Whether it needs the trained ensemble and live metrics.
+        place: An existing namespace to play in, whose workloads are known to the ensemble; a new one by default.
     """
 
     number: int
@@ -100,3 +101,4 @@ class Scenario:
     config: Resource = field(default_factory=dict)
     env: Callable[[Stage], dict[str, str]] | None = None
     model: bool = False
+    place: str = ""

@@ -34,12 +34,14 @@ class Stage:
         cluster: Where.
         client: As administrator.
         namespace: Its name.
+        borrowed: Whether it was there before, with workloads of its own (the demo's shop), and stays.
         memory: What the steps of a scenario have to tell each other.
     """
 
     cluster: Cluster
     client: Client
     namespace: str
+    borrowed: bool = False
     memory: dict[str, Any] = field(default_factory=dict)
 
     def apply(self, *documents: Resource, namespace: str = "") -> None:
@@ -73,23 +75,31 @@ class Stage:
 
     def pods(self, name: str = "cart") -> list[Resource]:
         """Pods of a workload that are not on their way out."""
-        found = self.items("Pod", labelSelector=f"app={name}")
+        label = "app.kubernetes.io/name" if self.borrowed else "app"
+        found = self.items("Pod", labelSelector=f"{label}={name}")
         return [pod for pod in found if not pod["metadata"].get("deletionTimestamp")]
 
     def remediations(self) -> list[Resource]:
-        """All of the namespace."""
-        return self.items("Remediation")
+        """All of the namespace that were not there before."""
+        known = self.memory.get("known", set())
+        return [one for one in self.items("Remediation") if one["metadata"]["uid"] not in known]
 
     # The stage itself.
 
     def open(self, config: Mapping[str, Any]) -> None:
         """Make the namespace, opt it in, and set the cluster-wide settings."""
-        self.cluster.apply(*opt_in(self.namespace))
+        self.cluster.apply(*opt_in(self.namespace)[self.borrowed :])
+        self.memory["known"] = {one["metadata"]["uid"] for one in self.items("Remediation")}
         self.cluster.apply(thing("HealingConfig", "cluster", spec=dict(config) or ROOMY))
         self.wait(lambda: bool(self.get("ServiceAccount", "default")), "the namespace's ServiceAccount", 30)
 
     def close(self) -> None:
-        """Delete the namespace without waiting."""
+        """Delete the namespace without waiting, or only the policies in a borrowed one."""
+        if self.borrowed:
+            for one in self.items("SelfHealingPolicy"):
+                if one["metadata"]["name"].startswith("scenario-"):
+                    self.client.delete(path("SelfHealingPolicy", self.namespace, one["metadata"]["name"]))
+            return
         self.cluster.plane.kubectl_ok("delete", "namespace", self.namespace, "--wait=false")
 
     def wait(self, holds: Any, what: str, seconds: float = 90) -> None:
