@@ -20,15 +20,18 @@ def escalation(remediation: Remediation) -> str:
     if remediation.is_open or not _is_due(remediation):
         return ""
     advice = advice_of(anomaly.type, anomaly.symptom)
-    return f"{status.reason}: {anomaly.message or anomaly.type} What to do: {advice} Last word: {status.message}"
+    last = status.message.replace(advice, "").strip()
+    return f"{status.reason}: {anomaly.message or anomaly.type} What to do: {advice} Last word: {last}"
 
 
 def _is_due(remediation: Remediation) -> bool:
     status, anomaly = remediation.status, remediation.spec.anomaly
+    if status.outcome in (Outcome.FAILED, Outcome.ERROR):
+        return True  # also when the symptom is away for the moment: what was tried has not proved itself
     if status.reason in _NOT_NEEDED:
         return False
     match status.outcome:
-        case Outcome.FAILED | Outcome.ERROR | Outcome.INCONCLUSIVE:
+        case Outcome.INCONCLUSIVE:
             return True
         case Outcome.SKIPPED:
             refused = bool(status.attempts) and status.attempts[-1].result is AttemptResult.REFUSED

@@ -84,7 +84,8 @@ class Teller:
         plea = escalation(remediation)
         if plea:
             self._event_pair(remediation, "Escalated", plea, "Escalate", "Warning")
-            note = f"{note} {advice_of(remediation.spec.anomaly.type, remediation.spec.anomaly.symptom)}"
+            advice = advice_of(remediation.spec.anomaly.type, remediation.spec.anomaly.symptom)
+            note = note if advice in note else f"{note} {advice}"
         self._tell(
             remediation,
             "Completed",

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from controller.causes import CAUSES
 from controller.cluster.client import Api
 from controller.cluster.records import Records
 from controller.escalation import escalation
@@ -33,6 +34,7 @@ def ended(outcome: Outcome, reason: str, symptom: str = "Taint", *results: Attem
         ended(Outcome.SKIPPED, "NoSafeAction"),
         ended(Outcome.SKIPPED, "NoHealthyRevision", "ProgramError", AttemptResult.REFUSED),
         ended(Outcome.FAILED, "RetriesExhausted", "ProgramError", AttemptResult.UNDONE),
+        ended(Outcome.FAILED, "ClearedByItself", "LimitTooLow", AttemptResult.UNDONE),
         ended(Outcome.ERROR, "UndoFailed", "ProgramError", AttemptResult.FAILED),
         ended(Outcome.INCONCLUSIVE, "CannotTell", "ProgramError", AttemptResult.INCONCLUSIVE),
         ended(Outcome.OBSERVED, "Notified", "Taint"),
@@ -43,7 +45,7 @@ def test_an_end_that_leaves_the_trouble_says_why_and_what_a_person_should_do(fou
     text = escalation(found)
     assert found.status.reason in text
     assert "pod cart-1 finds no node" in text
-    assert ("toleration" if found.spec.anomaly.symptom == "Taint" else "log") in text
+    assert CAUSES[found.spec.anomaly.symptom].advice in text
 
 
 @pytest.mark.parametrize(
