@@ -13,6 +13,7 @@ def register(
     ensemble: dsl.Input[dsl.Model],
     held_back: dsl.Input[dsl.Dataset],
     report: dsl.Input[dsl.Artifact],
+    shares: str = "",
 ) -> str:
     """Register the four detectors and the ensemble in MLflow, with alias challenger.
 
@@ -23,6 +24,7 @@ def register(
         ensemble: The model.
         held_back: Where the input example comes from.
         report: What was measured.
+        shares: Version whose detectors the ensemble shares: then only the ensemble is new.
 
     Returns:
         The ensemble's version.
@@ -32,4 +34,5 @@ def register(
     from selfheal.training import register_models
 
     tags = {"selfheal.git_sha": git_sha or "unknown", "selfheal.pipeline_run": pipeline_run}
-    return register_models(tracking_uri, Path(ensemble.path), Path(held_back.path), Path(report.path), tags)
+    model, judged_on, judged = Path(ensemble.path), Path(held_back.path), Path(report.path)
+    return register_models(tracking_uri, model, judged_on, judged, tags, shares=shares)

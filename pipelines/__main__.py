@@ -4,21 +4,53 @@ import json
 import subprocess
 import tempfile
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from kfp.dsl.base_component import BaseComponent
 
-from pipelines.training import PROMETHEUS, SHARD, training
+from pipelines.recalibration import recalibration
+from pipelines.tasks import PROMETHEUS
+from pipelines.training import SHARD, local_training, training
 from selfheal.protocol import MODEL_NAME
 
-PACKAGE = Path(__file__).parent / "training.yaml"
 WORK = Path("local_outputs")
 TRACKING = f"sqlite:///{WORK.resolve()}/mlflow.db"
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="The training pipeline: compile it, run it here, or submit it."
+    add_completion=False,
+    no_args_is_help=True,
+    help="The weekly training and the daily recalibration: compile them, run them here, or submit them.",
 )
+
+
+class Which(StrEnum):
+    """The pipelines there are."""
+
+    TRAINING = "training"
+    RECALIBRATION = "recalibration"
+
+    @property
+    def file(self) -> Path:
+        """The compiled package in the repository."""
+        return Path(__file__).parent / f"{self}.yaml"
+
+    @property
+    def for_server(self) -> BaseComponent:
+        """For a Kubeflow Pipelines server."""
+        return training if self is Which.TRAINING else recalibration
+
+    @property
+    def for_here(self) -> BaseComponent:
+        """For kfp's local runner."""
+        return local_training if self is Which.TRAINING else recalibration
+
+
+_HOURS = {Which.TRAINING: 168.0, Which.RECALIBRATION: 240.0}
+
+Pipeline = Annotated[Which, typer.Option("--pipeline", help="which one")]
 
 Prometheus = Annotated[
     str, typer.Option("--prometheus", envvar="SELFHEAL_PROMETHEUS_URL", help="URL of Prometheus or a Thanos querier")
@@ -30,7 +62,9 @@ Tracking = Annotated[
     ),
 ]
 Namespaces = Annotated[str, typer.Option(help="patterns such as shop,team-*; all when empty")]
-Hours = Annotated[float, typer.Option("--hours", min=1, help="history to look back on")]
+Hours = Annotated[
+    float | None, typer.Option("--hours", min=1, help="history to look back on: a week, for a recalibration ten days")
+]
 Step = Annotated[float, typer.Option("--step", min=1, help="seconds between samples")]
 End = Annotated[str, typer.Option(help="newest sample, ISO 8601; now when empty")]
 Endpoint = Annotated[
@@ -44,35 +78,38 @@ ShardSize = Annotated[int, typer.Option(min=1, help="workloads that one task tra
 
 @app.command("compile")
 def compile_package(
-    target: Annotated[Path, typer.Argument(help="where to write")] = PACKAGE,
+    target: Annotated[Path | None, typer.Argument(help="where to write; its place in pipelines/ by default")] = None,
+    pipeline: Pipeline = Which.TRAINING,
     check: Annotated[bool, typer.Option(help="write nothing, fail when the file is not what would be written")] = False,
 ) -> None:
-    """Write the pipeline as the YAML that a Kubeflow Pipelines server takes; the same bytes for the same code."""
-    found = package()
+    """Write a pipeline as the YAML that a Kubeflow Pipelines server takes; the same bytes for the same code."""
+    found, target = package(pipeline), target or pipeline.file
     if check and (not target.is_file() or target.read_bytes() != found):
-        typer.echo(f"{target} is not what the code compiles to: run python -m pipelines compile", err=True)
+        again = f"python -m pipelines compile --pipeline {pipeline}"
+        typer.echo(f"{target} is not what the code compiles to: run {again}", err=True)
         raise typer.Exit(1)
     if not check:
         target.write_bytes(found)
     typer.echo(f"{target}: {len(found)} bytes")
 
 
-def package() -> bytes:
+def package(pipeline: Which) -> bytes:
     """The compiled pipeline."""
     from kfp import compiler
 
     with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder, "training.yaml")
-        compiler.Compiler().compile(training, str(target))
+        target = Path(folder, "package.yaml")
+        compiler.Compiler().compile(pipeline.for_server, str(target))
         return target.read_bytes()
 
 
 @app.command("run")
 def run_here(
+    pipeline: Pipeline = Which.TRAINING,
     prometheus: Prometheus = "http://localhost:9090",
     tracking_uri: Tracking = TRACKING,
     namespaces: Namespaces = "",
-    hours: Hours = 168.0,
+    hours: Hours = None,
     step: Step = 60.0,
     end: End = "",
     endpoint: Endpoint = "",
@@ -84,15 +121,26 @@ def run_here(
     as_json: Annotated[bool, typer.Option("--json", help="the result as one JSON object on standard output")] = False,
     verbose: Annotated[bool, typer.Option(help="every line that kfp and the tasks write")] = False,
 ) -> None:
-    """Run the whole pipeline on this machine. Progress goes to standard error, the result to standard output."""
+    """Run a whole pipeline on this machine. Progress goes to standard error, the result to standard output."""
     from pipelines.local import Failed, run
 
     arguments = _arguments(
-        prometheus, tracking_uri, namespaces, hours, step, end, endpoint, token_file, ca_file, seed, shard_size
+        pipeline,
+        prometheus,
+        tracking_uri,
+        namespaces,
+        hours,
+        step,
+        end,
+        endpoint,
+        token_file,
+        ca_file,
+        seed,
+        shard_size,
     )
     begun = time.monotonic()
     try:
-        outputs = run(arguments, work, lambda line: typer.echo(line, err=True), verbose=verbose)
+        outputs = run(pipeline.for_here, arguments, work, lambda line: typer.echo(line, err=True), verbose=verbose)
     except Failed as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(error.exit_code) from None
@@ -104,9 +152,10 @@ def run_here(
 def submit(
     host: Annotated[str, typer.Option(envvar="KFP_ENDPOINT", help="URL of the pipelines API server")],
     tracking_uri: Tracking,
+    pipeline: Pipeline = Which.TRAINING,
     prometheus: Prometheus = PROMETHEUS,
     namespaces: Namespaces = "",
-    hours: Hours = 168.0,
+    hours: Hours = None,
     step: Step = 60.0,
     end: End = "",
     endpoint: Endpoint = "",
@@ -118,18 +167,29 @@ def submit(
     ca_cert: Annotated[str, typer.Option(envvar="KFP_CA_CERT", help="certificate authority of the server")] = "",
     wait: Annotated[float, typer.Option(min=0, help="seconds to wait for the end; 0 returns at once")] = 0,
 ) -> None:
-    """Hand the pipeline to a Kubeflow Pipelines server, such as a DSPA of OpenShift AI. Prints the run's id."""
+    """Hand a pipeline to a Kubeflow Pipelines server, such as a DSPA of OpenShift AI. Prints the run's id."""
     from kfp import Client
 
     arguments = _arguments(
-        prometheus, tracking_uri, namespaces, hours, step, end, endpoint, token_file, ca_file, seed, shard_size
+        pipeline,
+        prometheus,
+        tracking_uri,
+        namespaces,
+        hours,
+        step,
+        end,
+        endpoint,
+        token_file,
+        ca_file,
+        seed,
+        shard_size,
     )
     server = Client(host, existing_token=token or None, ssl_ca_cert=ca_cert or None)
     with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder, "training.yaml")
-        target.write_bytes(package())
+        target = Path(folder, "package.yaml")
+        target.write_bytes(package(pipeline))
         started = server.create_run_from_pipeline_package(
-            str(target), arguments, run_name="selfheal-training", experiment_name="selfheal"
+            str(target), arguments, run_name=f"selfheal-{pipeline}", experiment_name="selfheal"
         )
     typer.echo(started.run_id)
     if wait:
@@ -139,10 +199,11 @@ def submit(
 
 
 def _arguments(
+    pipeline: Which,
     prometheus: str,
     tracking_uri: str,
     namespaces: str,
-    hours: float,
+    hours: float | None,
     step: float,
     end: str,
     endpoint: str,
@@ -151,11 +212,12 @@ def _arguments(
     seed: int,
     shard_size: int,
 ) -> dict[str, Any]:
-    return {
+    of_one = {"shard_size": shard_size} if pipeline is Which.TRAINING else {}
+    return of_one | {
         "tracking_uri": tracking_uri,
         "prometheus_url": prometheus,
         "namespaces": namespaces,
-        "history_hours": hours,
+        "history_hours": hours or _HOURS[pipeline],
         "step_seconds": step,
         "end": end,
         "endpoint_url": endpoint,
@@ -163,7 +225,6 @@ def _arguments(
         "ca_file": ca_file,
         "git_sha": _git_sha(),
         "seed": seed,
-        "shard_size": shard_size,
     }
 
 

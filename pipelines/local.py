@@ -1,4 +1,4 @@
-"""Runs the pipeline on this machine, by kfp's own local runner: one process a task, no container, nothing installed."""
+"""Runs a pipeline on this machine, by kfp's own local runner: one process a task, no container, nothing installed."""
 
 import builtins
 import contextlib
@@ -19,7 +19,6 @@ from kfp.dsl.base_component import BaseComponent
 
 import selfheal
 import selfheal.errors
-from pipelines.training import local_training
 
 __all__ = ["Failed", "run"]
 
@@ -60,11 +59,17 @@ class Failed(Exception):
 
 
 def run(
-    arguments: Mapping[str, Any], folder: Path, show: Callable[[str], None], *, verbose: bool = False
+    pipeline: BaseComponent,
+    arguments: Mapping[str, Any],
+    folder: Path,
+    show: Callable[[str], None],
+    *,
+    verbose: bool = False,
 ) -> dict[str, Any]:
-    """Run the pipeline.
+    """Run a pipeline.
 
     Args:
+        pipeline: One that ends with :class:`pipelines.tasks.Outcome`.
         arguments: Of the pipeline.
         folder: For artifacts and the log.
         show: Told each line of progress.
@@ -82,15 +87,15 @@ def run(
     with log.open("w") as stream, _environment(), warnings.catch_warnings():
         # kfp guesses from the image's name whether it holds Python; ours does, and is not used here anyway.
         warnings.filterwarnings("ignore", "You may be attemping to run", RuntimeWarning)
-        watch = _Watch(stream, show, verbose)
+        watch = _Watch(stream, show, verbose, _display_names(pipeline))
         try:
             with contextlib.redirect_stdout(watch):
-                return {name: found[0] for name, found in _once(arguments)().outputs.items()}
+                return {name: found[0] for name, found in _once(pipeline, arguments)().outputs.items()}
         except RuntimeError:
             raise Failed(watch.task, *watch.error, log) from None
 
 
-def _once(arguments: Mapping[str, Any]) -> BaseComponent:
+def _once(pipeline: BaseComponent, arguments: Mapping[str, Any]) -> BaseComponent:
     """The pipeline in a loop that runs once.
 
     kfp 2.16's local runner looks for loops at the top level alone: without one there, it would run the loop over the
@@ -99,11 +104,11 @@ def _once(arguments: Mapping[str, Any]) -> BaseComponent:
 
     def once() -> _Gathered:
         with dsl.ParallelFor(["this machine"]):
-            run = local_training(**arguments)
+            run = pipeline(**arguments)
         gathered: Any = [dsl.Collected(run.outputs[name]) for name in _Gathered._fields]
         return _Gathered(*gathered)
 
-    return dsl.pipeline(name="selfheal-training")(once)
+    return dsl.pipeline(name="selfheal")(once)
 
 
 @contextlib.contextmanager
@@ -125,9 +130,9 @@ def _environment() -> Iterator[None]:
         root.setLevel(level)
 
 
-def _display_names() -> dict[str, str]:
+def _display_names(pipeline: BaseComponent) -> dict[str, str]:
     """What people call a task, by what kfp calls it here; loops and pipelines inside the pipeline are no tasks."""
-    spec = local_training.pipeline_spec
+    spec = pipeline.pipeline_spec
     dags = [spec.root.dag, *(component.dag for component in spec.components.values())]
     return {
         task.component_ref.name.removeprefix("comp-"): task.task_info.name
@@ -149,11 +154,11 @@ class _Watch(io.TextIOBase):
     stream: io.TextIOWrapper
     show: Callable[[str], None]
     verbose: bool
+    names: Mapping[str, str]
     task: str = ""
     error: tuple[str, str] = ("", "")
     _line: str = ""
     _begun: dict[str, list[float]] = field(default_factory=dict)
-    _names: dict[str, str] = field(default_factory=_display_names)
     _lock: Lock = field(default_factory=Lock)
 
     def write(self, text: str) -> int:
@@ -168,9 +173,9 @@ class _Watch(io.TextIOBase):
 
     def _look(self, line: str) -> None:
         if found := _TASK.search(line):
-            self.task = self._names.get(found[1], found[1])
+            self.task = self.names.get(found[1], found[1])
             self._begun.setdefault(found[1], []).append(time.monotonic())
-            self.show(f"[{len(self._begun)}/{len(self._names)}] {self.task}")
+            self.show(f"[{len(self._begun)}/{len(self.names)}] {self.task}")
         elif found := _ENDED.search(line):
             if begun := self._begun.get(found[1]):  # kfp's threads may write a line twice
                 self.show(f"        {time.monotonic() - begun.pop(0):.1f} s")

@@ -6,81 +6,29 @@ decision to promote is taken inside its task: the local runner cannot evaluate t
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-from kfp import dsl, kubernetes
+from kfp import dsl
 from kfp.dsl import PipelineTask
 from kfp.dsl.base_component import BaseComponent
 
 from components.calibrate import calibrate
 from components.calibrate_here import calibrate_here
 from components.collect import collect
-from components.compare import compare
-from components.evaluate import evaluate
 from components.probe import probe
-from components.promote import promote
-from components.register import register
-from components.smoke_test import smoke_test
 from components.split import split
 from components.train import train
+from pipelines.tasks import PROMETHEUS, Outcome, asks_prometheus, fresh, released, sized
 
-PROMETHEUS = "https://thanos-querier.openshift-monitoring.svc:9091"  # where OpenShift has it
 SHARD = 200
 """Workloads that one task trains at most: three minutes of work on one core, beside half a minute for its pods."""
 
 _NAME = "selfheal-training"
 
-_PROMETHEUS_SECRET = "selfheal-prometheus"  # optional, keys token and ca.crt
-_MLFLOW_SECRET = "selfheal-mlflow"  # optional, keys username and password, or token
-_MLFLOW_KEYS = {
-    "username": "MLFLOW_TRACKING_USERNAME",
-    "password": "MLFLOW_TRACKING_PASSWORD",
-    "token": "MLFLOW_TRACKING_TOKEN",
-}
-
-
-class Outcome(NamedTuple):
-    """What a run comes to.
-
-    Attributes:
-        version: Of the ensemble, as registered.
-        verdict: ``accepted`` and ``reason``.
-        in_service: Version of the champion afterwards.
-        answer: What that answered to the smoke test.
-    """
-
-    version: str
-    verdict: dict[str, object]
-    in_service: str
-    answer: str
-
-
-def _sized(task: PipelineTask, cpu: str = "500m", memory: str = "1Gi") -> PipelineTask:
-    """What a task asks for; memory is also its limit, cpu has none, so that an idle node is used. Retried twice."""
-    task.set_cpu_request(cpu).set_memory_request(memory).set_memory_limit(memory)
-    task.set_env_variable("OMP_NUM_THREADS", "1")  # the networks are so small that threads only wait for each other
-    task.set_retry(num_retries=2, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration="300s")
-    return kubernetes.set_image_pull_policy(task, "IfNotPresent")
-
-
-def _fresh(task: PipelineTask) -> PipelineTask:
-    """Never from the cache: the world outside changes while the inputs stay equal."""
-    return _sized(task).set_caching_options(False)
-
-
-def _asks_prometheus(task: PipelineTask) -> PipelineTask:
-    return kubernetes.use_secret_as_volume(
-        task, _PROMETHEUS_SECRET, "/var/run/secrets/selfheal/prometheus", optional=True
-    )
-
-
-def _asks_mlflow(task: PipelineTask) -> PipelineTask:
-    return kubernetes.use_secret_as_env(task, _MLFLOW_SECRET, _MLFLOW_KEYS, optional=True)
-
 
 def _trained(shard: Any, seed: int, windows: Any) -> PipelineTask:
     """One shard. Caching is on: the same windows and seed give the same models."""
-    return _sized(train(shard=shard, seed=seed, training=windows), cpu="1", memory="4Gi")
+    return sized(train(shard=shard, seed=seed, training=windows), cpu="1", memory="4Gi")
 
 
 def _by_server(parts: PipelineTask, seed: int) -> PipelineTask:
@@ -142,33 +90,17 @@ def _pipeline(gather: Callable[[PipelineTask, int], PipelineTask]) -> BaseCompon
         """
         source = {"prometheus_url": prometheus_url, "token_file": token_file, "ca_file": ca_file, "end": end}
         span = {"history_hours": history_hours, "step_seconds": step_seconds, "namespaces": namespaces}
-        probed = _fresh(_asks_prometheus(probe(**source)))
-        collected = _asks_prometheus(collect(**source, **span).after(probed))
-        windows = _sized(_fresh(collected), memory="2Gi").outputs["windows"]
-        parts = _sized(split(windows=windows, shard_size=shard_size), memory="2Gi")
-        model = _sized(gather(parts, seed), memory="2Gi").outputs["ensemble"]
-        return _released(parts, model, seed, endpoint_url, tracking_uri=tracking_uri, git_sha=git_sha)
+        probed = fresh(asks_prometheus(probe(**source)))
+        collected = asks_prometheus(collect(**source, **span).after(probed))
+        windows = sized(fresh(collected), memory="2Gi").outputs["windows"]
+        parts = sized(split(windows=windows, shard_size=shard_size), memory="2Gi")
+        model = sized(gather(parts, seed), memory="2Gi").outputs["ensemble"]
+        given = {"model": model, "training": parts.outputs["training"], "held_back": parts.outputs["held_back"]}
+        return released(**given, seed=seed, endpoint_url=endpoint_url, tracking_uri=tracking_uri, git_sha=git_sha)
 
     return dsl.pipeline(name=_NAME, description="Train, judge, register and promote the models that watch workloads.")(
         steps
     )
-
-
-def _released(
-    parts: PipelineTask, model: Any, seed: int, endpoint_url: str, *, tracking_uri: str, git_sha: str
-) -> Outcome:
-    """Judge the model, register it, compare it with the champion, promote it and test what is in service."""
-    held_back = parts.outputs["held_back"]
-    judged = evaluate(ensemble=model, training=parts.outputs["training"], held_back=held_back, seed=seed)
-    found = {"held_back": held_back, "report": _sized(judged, memory="2Gi").outputs["report"]}
-    origin = {"git_sha": git_sha, "pipeline_run": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
-    registered = _fresh(_asks_mlflow(register(tracking_uri=tracking_uri, **origin, ensemble=model, **found)))
-    given = {"tracking_uri": tracking_uri, "version": registered.output}
-    verdict = _fresh(_asks_mlflow(compare(**given, seed=seed, **found)))
-    promoted = _fresh(_asks_mlflow(promote(**given, verdict=verdict.output)))
-    target = {"tracking_uri": tracking_uri, "endpoint_url": endpoint_url, "in_service": promoted.output}
-    tested = _fresh(_asks_mlflow(smoke_test(**target, held_back=held_back)))
-    return Outcome(registered.output, verdict.output, promoted.output, tested.output)
 
 
 training = _pipeline(_by_server)

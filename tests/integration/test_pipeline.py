@@ -71,8 +71,8 @@ def _family(name: str, shape: tuple[str, float, float, float], broken: str) -> s
 
 def pipeline(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """``python -m pipelines run`` in a folder of its own."""
-    command = [sys.executable, "-m", "pipelines", "run", "--work", str(folder / "work"), "--json", *options]
-    command += ["--tracking-uri", tracking(folder), "--end", END.isoformat(), "--hours", str(HOURS - 1)]
+    command = [sys.executable, "-m", "pipelines", "run", "--work", str(folder / "work"), "--json"]
+    command += ["--tracking-uri", tracking(folder), "--end", END.isoformat(), "--hours", str(HOURS - 1), *options]
     env = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=400)
 
@@ -156,6 +156,24 @@ def test_what_was_left_out_is_said(run: Run) -> None:
 def test_the_run_leaves_nothing_beside_its_own_folders(run: Run) -> None:
     assert sorted(path.name for path in run.folder.iterdir()) == ["registry", "work"]
     assert sorted(path.name for path in (run.folder / "registry").iterdir()) == ["mlartifacts", "mlflow.db"]
+
+
+def test_a_day_after_the_training_its_votes_are_calibrated_anew(server: str, tmp_path: Path) -> None:
+    before = (END - timedelta(hours=14)).isoformat()
+    first = pipeline(
+        tmp_path, "--prometheus", server, "--namespaces", "shop", "--end", before, "--hours", str(HOURS - 15)
+    )
+    assert first.returncode == 0, first.stderr
+    again = pipeline(tmp_path, "--pipeline", "recalibration", "--prometheus", server, "--namespaces", "shop")
+    assert again.returncode == 0, again.stderr
+    result = json.loads(again.stdout)
+    assert result["version"] == result["inService"] == "2", result
+    assert "] recalibrate" in again.stderr
+    registry = Registry(tracking(tmp_path))
+    assert [registry.resolve(f"models:/{name}@{CHAMPION}") for name in MODELS] == ["1", "1", "1", "1", "2"]
+    champion = registry.champion()
+    assert champion is not None
+    assert set(champion[0].recent) == {f"shop/StatefulSet/{name}" for name in ("cart", "orders", "web")}
 
 
 def test_a_step_that_finds_no_data_fails_the_run_and_says_what_to_check(server: str, tmp_path: Path) -> None:

@@ -19,22 +19,33 @@ from pipelines.training import local_training, training
 
 ROOT = Path(__file__).parents[3]
 PACKAGE = ROOT / "pipelines" / "training.yaml"
+RECALIBRATION = ROOT / "pipelines" / "recalibration.yaml"
 COMPONENTS = sorted(path for path in (ROOT / "components").glob("*.py") if path.stem not in ("__init__", "base"))
 
 
-def compiled(target: Path, **settings: str) -> bytes:
+def compiled(target: Path, pipeline: str = "training", **settings: str) -> bytes:
     """The package as another process makes it, with another hash seed."""
     clean = {name: value for name, value in os.environ.items() if name != "RELATED_IMAGE_SELFHEAL_TRAINER"}
     env = clean | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "PYTHONHASHSEED": "7"} | settings
-    command = [sys.executable, "-m", "pipelines", "compile", str(target)]
+    command = [sys.executable, "-m", "pipelines", "compile", str(target), "--pipeline", pipeline]
     subprocess.run(command, env=env, check=True, capture_output=True)
     return target.read_bytes()
 
 
+def read(package: Path) -> dict[str, Any]:
+    spec: dict[str, Any] = next(yaml.safe_load_all(package.read_text()))
+    return spec
+
+
 @pytest.fixture(scope="module")
 def package() -> dict[str, Any]:
-    spec: dict[str, Any] = next(yaml.safe_load_all(PACKAGE.read_text()))
-    return spec
+    return read(PACKAGE)
+
+
+@pytest.fixture(scope="module", params=[PACKAGE, RECALIBRATION], ids=lambda path: path.stem)
+def each(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Each of the packages."""
+    return read(request.param)
 
 
 def tasks(spec: dict[str, Any]) -> dict[str, Any]:
@@ -80,21 +91,23 @@ def executors(package: dict[str, Any]) -> list[dict[str, Any]]:
     return [one["container"] for one in package["deploymentSpec"]["executors"].values()]
 
 
-def test_compiling_again_gives_the_committed_bytes(tmp_path: Path) -> None:
-    assert compiled(tmp_path / "again.yaml") == PACKAGE.read_bytes()
+@pytest.mark.parametrize("file", [PACKAGE, RECALIBRATION], ids=lambda path: path.stem)
+def test_compiling_again_gives_the_committed_bytes(file: Path, tmp_path: Path) -> None:
+    assert compiled(tmp_path / "again.yaml", file.stem) == file.read_bytes()
 
 
-def test_the_package_is_ascii() -> None:
-    assert PACKAGE.read_bytes().isascii()
+@pytest.mark.parametrize("file", [PACKAGE, RECALIBRATION], ids=lambda path: path.stem)
+def test_the_package_is_ascii(file: Path) -> None:
+    assert file.read_bytes().isascii()
 
 
-def test_no_task_installs_anything(package: dict[str, Any]) -> None:
-    for container in executors(package):
+def test_no_task_installs_anything(each: dict[str, Any]) -> None:
+    for container in executors(each):
         assert not re.search(r"\bpip\b", " ".join(container["command"]))
 
 
-def test_every_task_runs_in_the_trainers_image(package: dict[str, Any]) -> None:
-    assert {container["image"] for container in executors(package)} == {"selfheal-trainer:0.1.0"}
+def test_every_task_runs_in_the_trainers_image(each: dict[str, Any]) -> None:
+    assert {container["image"] for container in executors(each)} == {"selfheal-trainer:0.1.0"}
 
 
 def test_an_operators_build_names_the_image_by_digest(tmp_path: Path) -> None:
@@ -104,16 +117,24 @@ def test_an_operators_build_names_the_image_by_digest(tmp_path: Path) -> None:
     assert {container["image"] for container in executors(spec)} == {image}
 
 
-def test_every_task_says_what_it_needs_and_is_tried_again(package: dict[str, Any]) -> None:
-    for container in executors(package):
+def test_every_task_says_what_it_needs_and_is_tried_again(each: dict[str, Any]) -> None:
+    for container in executors(each):
         assert {"resourceCpuRequest", "resourceMemoryRequest", "resourceMemoryLimit"} <= set(container["resources"])
-    for task in tasks(package).values():
+    for task in tasks(each).values():
         assert task["retryPolicy"]["maxRetryCount"] == 2
 
 
 def test_what_looks_at_the_world_is_never_taken_from_the_cache(package: dict[str, Any]) -> None:
     cached = {name for name, task in tasks(package).items() if task["cachingOptions"].get("enableCache")}
     assert cached == {"split", "train", "calibrate", "evaluate"}
+
+
+def test_a_recalibration_takes_only_the_judging_from_the_cache_and_trains_nothing() -> None:
+    found = tasks(read(RECALIBRATION))
+    assert {name for name, task in found.items() if task["cachingOptions"].get("enableCache")} == {"evaluate"}
+    assert list(found) == ["collect", "compare", "evaluate", "promote", "recalibrate", "register", "smoke-test"]
+    shares = found["register"]["inputs"]["parameters"]["shares"]["taskOutputParameter"]
+    assert shares == {"producerTask": "recalibrate", "outputParameterKey": "Output"}
 
 
 def test_the_shards_that_split_finds_at_run_time_are_trained_side_by_side(package: dict[str, Any]) -> None:
