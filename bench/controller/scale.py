@@ -148,7 +148,9 @@ def measure(folder: Path, *, sizes: Sequence[int], policies: int, ticks: int, br
                 healer.ticks(2)
                 found.figures += _at_rest(healer, workloads, ticks, last=workloads == sizes[-1], say=say)
                 if workloads == sizes[-1]:
-                    found.figures += _when_broken(town, pods[:breaks], say)
+                    town.allow(breaks)
+                    spread = pods[:: max(1, len(pods) // max(breaks, 1))][:breaks]
+                    found.figures += _when_broken(town, spread, say)
                     found.figures.append(Figure("memory afterwards", "MB", (resident(healer.pid) / _MIB,), must=150))
     return found
 
