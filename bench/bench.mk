@@ -36,3 +36,7 @@ bench-fuzz: install  ## REQUESTS (10000) broken requests at a real endpoint: no 
 .PHONY: scenarios
 scenarios: install  ## break a cluster in every way of the catalogue, judged from outside (ONLY=1,6 TIER=api RUNS=1)
 	@$(PY) -m bench.scenarios $(if $(ONLY),--only $(ONLY)) $(if $(filter command line,$(origin TIER)),--tier $(TIER)) --runs $(or $(RUNS),1)
+
+.PHONY: bench-controller
+bench-controller: install  ## the controller with 100 and 1,000 workloads: its cost, time to a Remediation (SIZES=100,1000)
+	@OMP_NUM_THREADS=1 $(PY) -m bench.controller scale $(if $(SIZES),--sizes $(SIZES))
