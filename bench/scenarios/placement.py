@@ -69,7 +69,10 @@ def _both_told(stage: Stage) -> str:
         if one.get("reason") == "Escalated" and one["regarding"]["kind"] != "SelfHealingPolicy"
     }
     missing = {"cart", "store"} - told
-    return f"nobody was told about {', '.join(sorted(missing))}" if missing else ""
+    if missing:
+        return f"nobody was told about {', '.join(sorted(missing))}"
+    linked = any("The root is ResourceQuota" in str(one.get("note")) for one in stage.items("Event"))
+    return "" if linked else "the two were not linked to the quota that they share"
 
 
 def _claim_nothing(stage: Stage) -> None:

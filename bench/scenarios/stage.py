@@ -122,14 +122,15 @@ class Stage:
         if plane.processes.pid("controller") is not None:
             return
         account = self.cluster.service_account_kubeconfig(SYSTEM, ACCOUNT, duration="24h")
-        said = self._started()
+        said = self.said("started")
         settings = base_env() | SETTINGS | {"KUBECONFIG": str(account)} | dict(env or {})
         plane.processes.start("controller", [sys.executable, "-m", "controller"], settings)
-        plane.processes.wait("controller", lambda: self._started() > said, seconds=90)
+        plane.processes.wait("controller", lambda: self.said("started") > said, seconds=90)
 
-    def _started(self) -> int:
+    def said(self, message: str) -> int:
+        """How often the controller's log has a message."""
         log = self.cluster.plane.state.logs / "controller.log"
-        return log.read_text(errors="replace").count('"message": "started"') if log.exists() else 0
+        return log.read_text(errors="replace").count(f'"message": "{message}"') if log.exists() else 0
 
     def stop_controller(self) -> None:
         """End it kindly."""
