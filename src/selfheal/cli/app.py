@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from selfheal.cli import collecting, looking, models, namespaces, running
+from selfheal.cli import collecting, deciding, looking, models, namespaces, running
 from selfheal.cli.output import Json, emit
 
 app = typer.Typer(
@@ -68,6 +68,22 @@ EXAMPLES = {
         "selfheal disable shop",
         "selfheal disable shop --dry-run",
     ),
+    "approve": (
+        "selfheal approve rem-0123456789abcdef0123",
+        'selfheal approve shop/rem-0123456789abcdef0123 --reason "the new image is broken"',
+    ),
+    "deny": (
+        'selfheal deny rem-0123456789abcdef0123 --reason "we are debugging it"',
+        "selfheal deny rem-0123456789abcdef0123 -n shop --json",
+    ),
+    "suspend": (
+        "selfheal suspend",
+        "selfheal suspend --dry-run",
+    ),
+    "resume": (
+        "selfheal resume",
+        "selfheal resume --json",
+    ),
     "status": (
         "selfheal status",
         "selfheal status -n shop --last 3 --json",
@@ -94,6 +110,10 @@ for name, run in (("train", running.train), ("serve", running.serve), ("backtest
     app.command(name, epilog=_examples(name), context_settings=PASS_THROUGH)(run)
 app.command("enable", epilog=_examples("enable"))(namespaces.enable)
 app.command("disable", epilog=_examples("disable"))(namespaces.disable)
+for name, decided in (("approve", deciding.approve), ("deny", deciding.deny)):
+    app.command(name, epilog=_examples(name))(decided)
+for name, switch in (("suspend", deciding.suspend), ("resume", deciding.resume)):
+    app.command(name, epilog=_examples(name))(switch)
 app.command("status", epilog=_examples("status"))(looking.status)
 
 

@@ -124,6 +124,49 @@ class Cluster:
         """The HealingConfig named ``cluster``, or the defaults without one."""
         return HealingConfig.from_resource(self._get(f"/apis/{GROUP}/{VERSION}/healingconfigs/cluster"))
 
+    def decide(
+        self, namespace: str, remediation: str, decision: str, reason: str = "", *, dry_run: bool = False
+    ) -> str:
+        """Approve or deny a Remediation, in the name by which the API server knows who asks.
+
+        Returns:
+            That name.
+
+        Raises:
+            Forbidden: Without the right to (ClusterRole selfheal-approve).
+        """
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+        approver = str(self._request("POST", path, body=review)["status"]["userInfo"]["username"])
+        spec = {"remediationName": remediation, "decision": decision, "approver": approver, "reason": reason}
+        body = {
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": "RemediationApproval",
+            "metadata": {"generateName": f"{remediation}-{decision.lower()}-", "namespace": namespace},
+            "spec": {key: value for key, value in spec.items() if value},
+        }
+        where = f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/remediationapprovals"
+        self._request("POST", where, body=body, dry_run=dry_run)
+        return approver
+
+    def suspend(self, suspended: bool, *, dry_run: bool = False) -> bool:
+        """Stop all healing, or let it go on.
+
+        Returns:
+            Whether that changed anything.
+        """
+        path = f"/apis/{GROUP}/{VERSION}/healingconfigs"
+        there = self._get(f"{path}/cluster")
+        if bool(((there or {}).get("spec") or {}).get("suspended")) == suspended:
+            return False
+        body: Resource = {"spec": {"suspended": suspended}}
+        if there is None:
+            named = {"apiVersion": f"{GROUP}/{VERSION}", "kind": "HealingConfig", "metadata": {"name": "cluster"}}
+            self._request("POST", path, body=named | body, dry_run=dry_run)
+        else:
+            self._request("PATCH", f"{path}/cluster", body=body, dry_run=dry_run)
+        return True
+
     def _refuse_protected(self, namespace: str) -> None:
         patterns = dict.fromkeys((*HealingConfig().protected_namespaces, *self.config().protected_namespaces))
         for pattern in patterns:
