@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from controller.eviction import is_live
 from controller.facts import condition, quoted
 from controller.model import Finding, Resource, Workload
 from controller.patching import MISSING, look
@@ -32,7 +33,7 @@ def resizes(workload: Workload, attempt: Attempt) -> tuple[Finding, str] | None:
         A finding that does not hold, and its reason (``RevertedByOwner``, ``ResizeInfeasible``, ``ResizeFailed``,
         ``ResizeDeferred`` or ``ResizeInProgress``); None when all are done.
     """
-    by_uid = {pod["metadata"]["uid"]: pod for pod in workload.pods}
+    by_uid = {pod["metadata"]["uid"]: pod for pod in workload.pods if is_live(pod)}
     writes = [one for one in attempt.change.operations if one.verb == "Resize" and one.uid in by_uid]
     states = [state for write in writes if (state := _state(by_uid[write.uid], write)) is not None]
     if not states:

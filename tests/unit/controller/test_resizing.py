@@ -124,3 +124,10 @@ def test_a_size_that_somebody_took_back_is_not_fought_over() -> None:
 
 def test_equal_sizes_may_be_written_differently() -> None:
     assert verdict(given="155189248").reason == "Stable"
+
+
+def test_a_pod_that_a_rollout_is_replacing_is_not_waited_for() -> None:
+    leaving = pod_with(given="48Mi")
+    leaving.pods[0]["metadata"]["deletionTimestamp"] = objects.stamp(ago(seconds=5))
+    found = judge(resized(leaving, 90))
+    assert (found.reason, kept(found)) == ("Stable", "the spec is as it was written")
