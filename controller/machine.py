@@ -25,9 +25,9 @@ from controller.model import (
     Wait,
     Workload,
 )
-from controller.verification import USELESS, is_undone, judge, settings_of
+from controller.verification import UNDO_TIMEOUT, USELESS, is_undone, judge, settings_of
 from selfheal.policy import Action, Mode, Policy
-from selfheal.remediation import Attempt, AttemptResult, ConditionType, Outcome, RemediationStatus, Source
+from selfheal.remediation import Attempt, AttemptResult, Condition, ConditionType, Outcome, RemediationStatus, Source
 
 POLL = timedelta(seconds=5)
 """How often verification looks, where no event brings it on."""
@@ -249,16 +249,25 @@ def _undoing(progress: Progress, status: RemediationStatus) -> Step:
     undone = status.condition(ConditionType.UNDONE)
     ended = last.ended_time or progress.now
     this_one = undone is not None and undone.last_transition_time >= ended
-    if undone is not None and this_one and undone.reason == "UndoFailed":
-        return Finish(Outcome.ERROR, "UndoFailed", f"{last.action} failed and cannot be undone: {undone.message}")
     if is_restored(progress):
         return Conclude(AttemptResult.UNDONE, is_undone(progress))
+    if undone is not None and this_one and undone.reason == "UndoFailed":
+        return _undo_again(progress, last, undone, ended)
     if undone is None or not this_one or undone.reason != "UndoWritten":
         return Undo(last.reason or "Failed")
     judgement = is_undone(progress)
     if judgement.outcome is None:
         return Wait(progress.now + POLL, judgement.reason, judgement.findings[0].message, judgement)
     return Finish(Outcome.ERROR, "UndoNotVerified", f"{last.action} failed, and its undo shows no effect: look at it")
+
+
+def _undo_again(progress: Progress, last: Attempt, undone: Condition, ended: datetime) -> Step:
+    """Somebody may have written at the same moment; what still fails after a while needs a person."""
+    if progress.now - ended > UNDO_TIMEOUT:
+        return Finish(Outcome.ERROR, "UndoFailed", f"{last.action} failed and cannot be undone: {undone.message}")
+    if progress.now - undone.last_transition_time < POLL:
+        return Wait(undone.last_transition_time + POLL, "UndoFailed", undone.message)
+    return Undo(last.reason or "Failed")
 
 
 # The next attempt.

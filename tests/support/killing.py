@@ -129,11 +129,11 @@ def pair_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> Pair:
         return "Finish", new
     if len(after.get("attempts") or ()) > len(before.get("attempts") or ()):
         return "Propose", new
-    if new == "Error" and after.get("reason") != "PlanTooOld":
-        return "Apply", new
+    conditions = {one["type"]: one for one in after.get("conditions") or ()}
+    reasons = {kind: one["reason"] for kind, one in conditions.items()}
     if old != new:
-        return ("Apply" if new == "Applied" else "Conclude"), new
-    reasons = {one["type"]: one["reason"] for one in after.get("conditions") or ()}
+        stopped = new == "Error" and conditions.get("Applied", {}).get("status") == "False"
+        return ("Apply" if new == "Applied" or stopped else "Conclude"), new
     if reasons.get("Undone") == "UndoWritten" and after.get("reason") == "UndoWritten":
         return "Undo", new
     return ("Apply" if reasons.get("Applied") == "Writing" else "Wait"), new

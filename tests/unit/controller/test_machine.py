@@ -124,6 +124,20 @@ def test_a_failed_fix_is_undone_and_the_undo_verified_before_the_end() -> None:
     assert end.outcome is Outcome.FAILED
 
 
+def test_an_undo_that_somebody_stood_in_the_way_of_is_tried_again_for_a_while() -> None:
+    applied = then(planned(), Apply(), marked(SICK, "rem-1/1"))
+    late = replace(applied, now=NOW + timedelta(minutes=6))
+    failed = then(late, advance(late), marked(SICK, "rem-1/1"))
+    stopped = then(failed, advance(failed), marked(SICK, "rem-1/1"), error=Conflict("the kubelet wrote first"))
+    assert isinstance(advance(stopped), Wait)
+    soon = replace(stopped, now=stopped.now + timedelta(seconds=6))
+    assert isinstance(advance(soon), Undo)
+    again = then(soon, Undo("TimedOut"), marked(SICK, "rem-1/1"), error=Conflict("the kubelet wrote first"))
+    end = advance(replace(again, now=again.now + timedelta(seconds=40)))
+    assert isinstance(end, Finish)
+    assert (end.outcome, end.reason) == (Outcome.ERROR, "UndoFailed")
+
+
 def test_an_undo_without_effect_is_an_error() -> None:
     applied = then(planned(), Apply(), marked(SICK, "rem-1/1"))
     late = replace(applied, now=NOW + timedelta(minutes=6))
