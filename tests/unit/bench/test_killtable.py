@@ -42,7 +42,8 @@ def test_there_is_a_point_before_and_after_every_request(names: list[str]) -> No
 def test_a_request_belongs_to_the_step_that_is_recorded_next() -> None:
     write = heard("PATCH", "/apis/apps/v1/namespaces/shop/deployments/cart")
     plan, done = {"attempts": attempts("Planned")}, {"attempts": attempts("Applied")}
-    found = points([heard("PATCH", STATUS, {}), heard("PATCH", STATUS, plan), write, heard("PATCH", STATUS, done)])
+    opened = heard("PATCH", STATUS, {"reason": "Opened"})
+    found = points([opened, heard("PATCH", STATUS, plan), write, heard("PATCH", STATUS, done)])
     assert [point.pair for point in found[::2]] == [
         ("Open", ""),
         ("Propose", "Planned"),
