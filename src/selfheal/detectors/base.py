@@ -288,6 +288,12 @@ def combine_jointly(deviations: Floats, alive: Floats, whitened: Floats) -> Floa
     return result
 
 
+def within(deviations: Floats) -> Flags:
+    """Rows in which no metric stands out alone, shape [t, ..]."""
+    found: Flags = np.logical_and.reduce(np.abs(deviations) <= KNEE, axis=-1)
+    return found
+
+
 def soft(deviations: Floats) -> Floats:
     """Deviations with their sign, softened (:func:`soften`)."""
     result: Floats = np.sign(deviations) * soften(deviations)

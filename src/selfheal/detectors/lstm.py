@@ -33,6 +33,7 @@ class LstmDetector(ResidualDetector):
     need: ClassVar[int] = 200
     warmup: ClassVar[int] = _BURN_IN + _HORIZON
     memory: ClassVar[float] = 3.0
+    beside: ClassVar[bool] = True
 
     def _learn(self, scaled: Floats, window: MetricWindow, /) -> dict[str, Floats]:
         # Who has not seen two days cannot know what is usual at which time of the day.

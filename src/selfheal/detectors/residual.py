@@ -24,11 +24,14 @@ from selfheal.detectors.base import (
     smooth,
     soft,
     whitening,
+    within,
 )
 from selfheal.detectors.scaling import Scaling, scaling_of
 from selfheal.detectors.stack import of_models, stacked_arrays
 from selfheal.detectors.storage import load_arrays, pick, save_arrays
 from selfheal.window import Floats, MetricWindow, Places, Times, Windows
+
+_HIGH = 0.99  # quantile of training at which the joint score counts as much as the plain one
 
 
 class ResidualDetector(ABC):
@@ -46,6 +49,7 @@ class ResidualDetector(ABC):
             different times.
         wild: Scaled values are cut there, those of training at WILD.
         joint: Whether deviations of several metrics at once are judged by how they usually go together.
+        beside: Whether that is asked beside the plain score, of rows in which no metric stands out alone.
         names: Metrics fitted.
     """
 
@@ -56,6 +60,7 @@ class ResidualDetector(ABC):
     memory: ClassVar[float] = 3.0
     wild: ClassVar[float] = WILD
     joint: ClassVar[bool] = False
+    beside: ClassVar[bool] = False
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
@@ -79,11 +84,20 @@ class ResidualDetector(ABC):
         error = np.abs(self._residuals(window))
         # A band has a floor: a forecast that was right to the last digit in training is luck, not precision.
         self._arrays["error"] = np.maximum(np.sqrt(np.mean(np.minimum(error, 8.0) ** 2, axis=0)), 0.1)
-        if self.joint:
-            self._arrays["whitening"] = whitening(soft(self.deviations(window)), self._arrays["alive"]).astype(
-                np.float32
-            )
+        if self.joint or self.beside:
+            self._learn_together(self.deviations(window))
         return self
+
+    def _learn_together(self, deviations: Floats) -> None:
+        """How deviations of training go together, and what makes the joint score as large as the plain one."""
+        alive = self._arrays["alive"]
+        turn = whitening(soft(deviations), alive)
+        self._arrays["whitening"] = turn.astype(np.float32)
+        if self.beside:
+            rows = deviations[within(deviations)]
+            plain, jointly = combine(rows, alive), combine_jointly(rows, alive, turn)
+            high = [float(np.quantile(part, _HIGH)) if len(rows) else 0.0 for part in (plain, jointly)]
+            self._arrays["ratio"] = np.array([high[0] / high[1] if high[1] > 0 else 0.0])
 
     def _needed(self, _window: MetricWindow, /) -> int:
         return self.need
@@ -134,9 +148,14 @@ class ResidualDetector(ABC):
     def _combined(self, deviations: Floats, which: Places | EllipsisType) -> Floats:
         """The score of the models at some places of a stack."""
         alive = pick(self._arrays, "alive")[0][which]
+        if not (self.joint or self.beside):
+            return combine(deviations, alive)
+        jointly = combine_jointly(deviations, alive, pick(self._arrays, "whitening")[0][which])
         if self.joint:
-            return combine_jointly(deviations, alive, pick(self._arrays, "whitening")[0][which])
-        return combine(deviations, alive)
+            return jointly
+        # A metric far out speaks for itself, and its parting from others would drown what they say together.
+        jointly *= pick(self._arrays, "ratio")[0][which][..., 0] * within(deviations)
+        return np.maximum(combine(deviations, alive), jointly)
 
     def expected(self, window: MetricWindow) -> Floats:
         """Forecast in the metrics' units (increases for counters), shape [t, m]."""

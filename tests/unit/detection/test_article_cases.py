@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bench.detection.cases import PLAIN, SAWTOOTH, Story, leak_world, leaks, mondays, wider_teeth
+from bench.detection.cases import PLAIN, SAWTOOTH, Story, correlated, leak_world, leaks, mondays, wider_teeth
 from bench.detection.synthetic import STEP as STEP_OF_A_MINUTE
 from bench.detection.typing_faults import Injected
 from selfheal.detectors import DETECTORS
@@ -111,6 +111,15 @@ def test_a_shift_of_many_metrics_is_found_though_each_stays_within_its_range() -
     assert (shifted.values[at] < history.values.max(axis=0)).all()
     assert model.trace(shifted).anomaly[at].any()
     assert not model.trace(calm).anomaly[at].any()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 4])
+def test_a_failure_that_no_metric_shows_alone_is_found_and_stays_found(seed: int) -> None:
+    failing, calm, sigmas = correlated(seed)
+    assert failing.start is not None
+    assert np.nanmax(np.abs(sigmas[failing.start : failing.stop])) < 3
+    assert inside(failing).mean() > 0.7
+    assert not calm.alarmed.any()
 
 
 @pytest.fixture(scope="module", params=[0, 1, 2])

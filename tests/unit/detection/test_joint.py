@@ -85,3 +85,17 @@ def test_arima_sees_that_metrics_part_which_each_alone_does_not_show() -> None:
     jointly = [detector.score(one) for one in (before, after)]
     alone, both = (found[450:453].max() / np.quantile(calm[20:], 0.999) for calm, found in (each, jointly))
     assert both > 1.0 > alone
+
+
+def test_the_lstm_sees_together_what_no_metric_shows_alone_and_only_then() -> None:
+    kind = DETECTORS["lstm"]
+    assert issubclass(kind, ResidualDetector)
+    detector = kind(0).fit(daily(("a", "b", "c", "d"), 4))
+    alive = np.ones(4)
+    random = np.random.default_rng(1)
+    usual = random.standard_normal((2000, 4))
+    together = detector._combined(np.array([[2.4, 2.4, 2.4, 2.4], [2.4, -2.4, 2.4, 2.4]]), ...)
+    assert (together > np.quantile(combine(usual, alive), 0.99)).all()
+    far = np.array([[6.0, 2.4, 2.4, 2.4]])
+    np.testing.assert_array_equal(detector._combined(far, ...), combine(far, alive))
+    assert (detector._combined(usual, ...) >= combine(usual, alive)).all()
