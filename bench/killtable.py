@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.cluster import ApiCluster
-from tests.support.killing import End, Killed, Stage, points
+from tests.support.killing import End, Killed, Stage, points, subset
 from tests.support.plots import API, PLOTS
 from tests.support.replicas import TooSlow, replicas
 
@@ -36,7 +36,10 @@ DEFAULT_LEASE = {
 
 def main(
     plot: Annotated[list[str] | None, typer.Option(help="Only these plots.")] = None,
-    every: Annotated[int, typer.Option(min=1, help="Only every N-th point.")] = 1,
+    every: Annotated[
+        int, typer.Option(min=1, help="Only every N-th point, and those after a write to a workload.")
+    ] = 1,
+    only: Annotated[str, typer.Option(help="Only points whose request contains this text.")] = "",
     default_lease: Annotated[bool, typer.Option(help="With the Lease of production, 15/10/2 s.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="All points as JSON lines.")] = False,
 ) -> None:
@@ -46,12 +49,14 @@ def main(
         table = Table("plot", "points", "reached", "as undisturbed", "successor wrote after", title="kill -9")
         for name in plot or PLOTS:
             heard, end = found.record(PLOTS[name])
-            chosen = points(heard)[::every]
+            chosen = [one for one in subset(points(heard), every) if only in str(one)]
             rows = []
             for point in chosen:
                 rows.append(found.kill(PLOTS[name], point))
                 line = {"plot": name, "same": is_same(rows[-1], end)} | asdict(rows[-1])
-                console.print_json(json.dumps(line)) if as_json else console.print(_line(name, rows[-1], end))
+                console.print_json(json.dumps(line)) if as_json else console.print(
+                    _line(name, rows[-1], end), soft_wrap=True
+                )
             table.add_row(name, *_summary(rows, end))
             good = good and all(is_same(row, end) for row in rows)
         console.print(table)

@@ -12,7 +12,7 @@ import pytest
 
 from bench.cluster import ApiCluster
 from bench.killtable import ROOMY
-from tests.support.killing import End, Pair, Point, Stage, points
+from tests.support.killing import End, Pair, Point, Stage, points, subset
 from tests.support.plots import API, HEALS, PLOTS
 from tests.support.replicas import replicas
 from tests.support.walking import pairs
@@ -71,6 +71,6 @@ def test_a_controller_that_is_killed_at_a_request_is_succeeded_and_nothing_is_do
     name: str, table: Table
 ) -> None:
     places, end = table.undisturbed(name)
-    killed = [table.stage.kill(PLOTS[name], place) for place in places[::EVERY]]
+    killed = [table.stage.kill(PLOTS[name], place) for place in subset(places, EVERY)]
     assert {str(one.point): one.end for one in killed if one.end != end} == {}
     assert sum(one.reached for one in killed) > len(killed) / 2

@@ -47,6 +47,12 @@ class Point:
     moment: str
     pair: Pair
 
+    @property
+    def loses_a_record(self) -> bool:
+        """Whether a workload is changed and the record does not say so yet."""
+        resource = self.request.split(" ", 1)[1].split("/")[0]
+        return self.moment == "after" and resource in _TARGETS and "dry run" not in self.request
+
     def __str__(self) -> str:
         return f"{self.moment} {self.request} #{self.nth}"
 
@@ -104,6 +110,11 @@ def points(heard: Sequence[Heard]) -> list[Point]:
         counts[request] += 1
         found += [Point(request, counts[request], moment, pair) for moment in ("before", "after")]
     return found
+
+
+def subset(places: Sequence[Point], every: int) -> list[Point]:
+    """Every N-th point, and always those after a write to a workload, whose record is then lost."""
+    return [one for number, one in enumerate(places) if number % every == 0 or one.loses_a_record]
 
 
 def _pairs(heard: Sequence[Heard]) -> list[Pair]:

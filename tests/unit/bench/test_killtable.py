@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.killing import RECORD, name_of, pair_of, points
+from tests.support.killing import RECORD, name_of, pair_of, points, subset
 from tests.support.proxy import Heard
 
 HERE = "/apis/aiops.example.com/v1alpha1/namespaces/shop"
@@ -50,6 +50,13 @@ def test_a_request_belongs_to_the_step_that_is_recorded_next() -> None:
         ("Apply", "Applied"),
         ("Apply", "Applied"),
     ]
+
+
+def test_a_subset_always_holds_the_points_where_a_write_was_not_recorded() -> None:
+    path = "/apis/apps/v1/namespaces/shop/deployments/cart"
+    sent = [heard("POST", f"{HERE}/remediations"), heard("PATCH", path + "?dryRun=All"), heard("PATCH", path)]
+    found = [str(point) for point in subset(points(sent), 99)]
+    assert found == ["before POST remediations #1", "after PATCH deployments/cart #1"]
 
 
 @pytest.mark.parametrize(
