@@ -36,9 +36,7 @@ DEFAULT_LEASE = {
 
 def main(
     plot: Annotated[list[str] | None, typer.Option(help="Only these plots.")] = None,
-    every: Annotated[
-        int, typer.Option(min=1, help="Only every N-th point, and those after a write to a workload.")
-    ] = 1,
+    every: Annotated[int, typer.Option(min=1, help="Every N-th point, and all after a write to a workload.")] = 1,
     only: Annotated[str, typer.Option(help="Only points whose request contains this text.")] = "",
     default_lease: Annotated[bool, typer.Option(help="With the Lease of production, 15/10/2 s.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="All points as JSON lines.")] = False,
@@ -53,10 +51,7 @@ def main(
             rows = []
             for point in chosen:
                 rows.append(found.kill(PLOTS[name], point))
-                line = {"plot": name, "same": is_same(rows[-1], end)} | asdict(rows[-1])
-                console.print_json(json.dumps(line)) if as_json else console.print(
-                    _line(name, rows[-1], end), soft_wrap=True
-                )
+                _show(console, name, rows[-1], end, as_json=as_json)
             table.add_row(name, *_summary(rows, end))
             good = good and all(is_same(row, end) for row in rows)
         console.print(table)
@@ -81,6 +76,13 @@ def stage(folder: Path, default_lease: bool = False) -> Iterator[Stage]:
 def is_same(row: Killed, end: End) -> bool:
     """Whether a heal with a kill ended as the undisturbed one."""
     return row.end == end
+
+
+def _show(console: Console, name: str, row: Killed, end: End, *, as_json: bool) -> None:
+    if as_json:
+        console.print_json(json.dumps({"plot": name, "same": is_same(row, end)} | asdict(row)), indent=None)
+    else:
+        console.print(_line(name, row, end), soft_wrap=True)
 
 
 def _line(name: str, row: Killed, end: End) -> str:
