@@ -1,4 +1,4 @@
-"""Approving, denying, suspending and resuming by the command, against a real API server."""
+"""Approving, denying, undoing, suspending and resuming by the command, against a real API server."""
 
 from __future__ import annotations
 
@@ -101,6 +101,67 @@ def test_a_remediation_that_does_not_exist_is_wrong_use(api_cluster: ApiCluster,
     found = selfheal(api_cluster, "deny", "rem-nothing", "-n", namespace)
     assert found.returncode == 2
     assert f"there is no remediation rem-nothing in namespace {namespace}" in found.stderr
+
+
+DEPLOYMENT: dict[str, Any] = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "cart"},
+    "spec": {
+        "replicas": 3,
+        "selector": {"matchLabels": {"app": "cart"}},
+        "template": {
+            "metadata": {"labels": {"app": "cart"}},
+            "spec": {"containers": [{"name": "app", "image": "registry.local/shop:1"}]},
+        },
+    },
+}
+
+
+def scaled(cluster: ApiCluster, namespace: str, *, ended: bool = True) -> None:
+    """A Deployment to which a remediation gave a third replica, and ended without knowing whether that helped."""
+    cluster.kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(DEPLOYMENT))
+    uid = json.loads(cluster.kubectl("get", "deployment", "cart", "-n", namespace, "-o", "json"))["metadata"]["uid"]
+    guard = {"op": "test", "path": "/spec/replicas", "value": 3}
+    back = {"op": "replace", "path": "/spec/replicas", "value": 2}
+    write = WRITE | {"verb": "Scale", "namespace": namespace, "uid": uid, "patch": [guard, back]}
+    tried = {"action": "scale", "startedTime": "2026-11-23T12:00:00Z", "result": "Inconclusive", "undo": [write]}
+    remediation(cluster, namespace, {"attempts": [tried]} | (ENDED if ended else {}))
+
+
+def replicas(cluster: ApiCluster, namespace: str) -> int:
+    """As asked for."""
+    found = json.loads(cluster.kubectl("get", "deployment", "cart", "-n", namespace, "-o", "json"))
+    return int(found["spec"]["replicas"])
+
+
+def test_what_a_remediation_changed_is_taken_back(api_cluster: ApiCluster, namespace: str) -> None:
+    scaled(api_cluster, namespace)
+    assert "dry run" in selfheal(api_cluster, "undo", NAME, "-n", namespace, "--dry-run").stdout
+    assert replicas(api_cluster, namespace) == 3
+    found = selfheal(api_cluster, "undo", NAME, "-n", namespace)
+    assert found.stdout == f"{namespace}/{NAME}: Deployment {namespace}/cart restored\n", found.stderr
+    assert replicas(api_cluster, namespace) == 2
+
+
+def test_what_somebody_changed_since_is_not_overwritten(api_cluster: ApiCluster, namespace: str) -> None:
+    scaled(api_cluster, namespace)
+    api_cluster.kubectl("scale", "deployment", "cart", "--replicas=5", "-n", namespace)
+    found = selfheal(api_cluster, "undo", NAME, "-n", namespace)
+    assert (found.returncode, "was changed since" in found.stderr) == (1, True)
+    assert replicas(api_cluster, namespace) == 5
+
+
+def test_a_remediation_at_work_is_not_undone_behind_its_back(api_cluster: ApiCluster, namespace: str) -> None:
+    scaled(api_cluster, namespace, ended=False)
+    found = selfheal(api_cluster, "undo", NAME, "-n", namespace)
+    assert (found.returncode, "still at work" in found.stderr) == (2, True)
+    assert replicas(api_cluster, namespace) == 3
+
+
+def test_nothing_to_take_back_ends_with_3(api_cluster: ApiCluster, namespace: str) -> None:
+    remediation(api_cluster, namespace, ENDED)
+    assert selfheal(api_cluster, "undo", NAME, "-n", namespace).returncode == 3
 
 
 @pytest.fixture

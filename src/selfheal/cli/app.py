@@ -76,6 +76,10 @@ EXAMPLES = {
         'selfheal deny rem-0123456789abcdef0123 --reason "we are debugging it"',
         "selfheal deny rem-0123456789abcdef0123 -n shop --json",
     ),
+    "undo": (
+        "selfheal undo shop/rem-0123456789abcdef0123",
+        "selfheal undo rem-0123456789abcdef0123 --dry-run --json",
+    ),
     "suspend": (
         "selfheal suspend",
         "selfheal suspend --dry-run",
@@ -112,6 +116,7 @@ app.command("enable", epilog=_examples("enable"))(namespaces.enable)
 app.command("disable", epilog=_examples("disable"))(namespaces.disable)
 for name, decided in (("approve", deciding.approve), ("deny", deciding.deny)):
     app.command(name, epilog=_examples(name))(decided)
+app.command("undo", epilog=_examples("undo"))(deciding.undo)
 for name, switch in (("suspend", deciding.suspend), ("resume", deciding.resume)):
     app.command(name, epilog=_examples(name))(switch)
 app.command("status", epilog=_examples("status"))(looking.status)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,14 @@ from selfheal.policy import (
     VERSION,
     HealingConfig,
 )
+from selfheal.remediation import Operation
 
 Resource = dict[str, Any]
 
 _JSON = "application/json"
 _MERGE = "application/merge-patch+json"
+_PATCH = "application/json-patch+json"
+_SUBRESOURCE = {"Resize": "/resize", "Scale": "/scale"}
 _TIMEOUT = (3.05, 20.0)  # seconds to connect and to answer
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 _MANAGER = "selfheal-cli"
@@ -149,6 +152,34 @@ class Cluster:
         self._request("POST", where, body=body, dry_run=dry_run)
         return approver
 
+    def take_back(self, operations: Iterable[Operation], *, dry_run: bool = False) -> list[str]:
+        """Write what restores what a remediation touched; each patch tests that our values are still there.
+
+        Returns:
+            What was restored, in words; pods that are gone need nothing.
+
+        Raises:
+            Conflict: When an object is gone, is another one now, or somebody has changed it since.
+        """
+        return [done for operation in operations if (done := self._restore(operation, dry_run))]
+
+    def _restore(self, operation: Operation, dry_run: bool) -> str:
+        group = f"/apis/{operation.api_version}" if "/" in operation.api_version else f"/api/{operation.api_version}"
+        sub = _SUBRESOURCE.get(operation.verb, "")
+        path = f"{group}/namespaces/{operation.namespace}/{operation.kind.lower()}s/{operation.name}{sub}"
+        name = f"{operation.kind} {operation.namespace}/{operation.name}"
+        now = self._get(path)
+        if now is None or now["metadata"]["uid"] != operation.uid:
+            if operation.kind == "Pod":
+                return ""
+            raise Conflict(f"{name} is gone, or another one has its name: nothing was taken back")
+        guard = {"op": "test", "path": "/metadata/uid", "value": operation.uid}
+        try:
+            self._request("PATCH", path, body=[guard, *operation.patch], dry_run=dry_run, content=_PATCH)
+        except Refused as error:
+            raise Conflict(f"{name} was changed since, so it is left as it is ({error})") from None
+        return f"{name} restored"
+
     def suspend(self, suspended: bool, *, dry_run: bool = False) -> bool:
         """Stop all healing, or let it go on.
 
@@ -223,7 +254,9 @@ class Cluster:
             return None
         return found
 
-    def _request(self, method: str, path: str, *, body: object = None, dry_run: bool = False) -> Any:
+    def _request(
+        self, method: str, path: str, *, body: object = None, dry_run: bool = False, content: str = _MERGE
+    ) -> Any:
         query = [] if method == "GET" else [("fieldManager", _MANAGER)] * (method != "DELETE")
         query += [("dryRun", "All")] if dry_run else []
         try:
@@ -231,7 +264,7 @@ class Cluster:
                 path,
                 method,
                 query_params=query,
-                header_params={"Accept": _JSON, "Content-Type": _MERGE if method == "PATCH" else _JSON},
+                header_params={"Accept": _JSON, "Content-Type": content if method == "PATCH" else _JSON},
                 body=body,
                 response_type="object",
                 auth_settings=["BearerToken"],
@@ -266,6 +299,8 @@ def _translate(method: str, path: str, error: kubernetes.ApiException) -> Selfhe
             return Forbidden(f"{place}. Ask an administrator of the cluster to run this command.")
         case 409:
             return Conflict(f"{place}. Somebody else was faster: run the command again.")
+        case 422:
+            return Refused("Invalid", place)
         case _:
             return Unavailable(f"{place} (HTTP {error.status})")
 

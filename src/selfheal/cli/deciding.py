@@ -1,4 +1,4 @@
-"""``selfheal approve``, ``deny``, ``suspend`` and ``resume``: what people decide about healing."""
+"""``selfheal approve``, ``deny``, ``undo``, ``suspend`` and ``resume``: what people decide about healing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from selfheal.cli.namespaces import Context, DryRun, Kubeconfig, connect
 from selfheal.cli.output import Json, emit
 from selfheal.errors import NoData, WrongUse
-from selfheal.remediation import AttemptResult, Remediation
+from selfheal.remediation import Attempt, AttemptResult, Operation, Remediation
 
 if TYPE_CHECKING:
     from selfheal.cli.cluster import Cluster
@@ -33,7 +33,7 @@ def approve(
     The approval is made in your own name, as the API server knows you, and is for the plan that is shown now.
     """
     cluster = connect(kubeconfig, context)
-    found = _find(cluster, name, namespace)
+    found = _open(cluster, name, namespace)
     plan = _plan(found)
     if plan is None:
         raise NoData(
@@ -54,9 +54,43 @@ def deny(
 ) -> None:
     """Say no to a remediation that waits for an approval: it ends, and nothing is changed."""
     cluster = connect(kubeconfig, context)
-    found = _find(cluster, name, namespace)
+    found = _open(cluster, name, namespace)
     who = cluster.decide(found.namespace, found.name, "Deny", reason, dry_run=dry_run)
     _tell(found, "denied", who, _plan(found) or "", dry_run=dry_run, as_json=as_json)
+
+
+def undo(
+    name: Name,
+    namespace: Where = "",
+    dry_run: DryRun = False,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    as_json: Json = False,
+) -> None:
+    """Take back what a remediation that has ended has changed, with your own rights.
+
+    Nothing is overwritten that somebody has changed since. An attempt that was undone already needs no undo.
+    """
+    cluster = connect(kubeconfig, context)
+    found = _find(cluster, name, namespace)
+    if found.is_open:
+        raise WrongUse(f"remediation {found.name} is still at work: run `selfheal suspend` first, or let it end")
+    last = next((one for one in reversed(found.status.attempts) if one.result in _IN_EFFECT and _undo_of(one)), None)
+    if last is None:
+        raise NoData(f"remediation {found.name} has left nothing that could be taken back")
+    restored = cluster.take_back(_undo_of(last), dry_run=dry_run)
+    result = {"remediation": found.name, "namespace": found.namespace, "restored": restored, "dryRun": dry_run}
+    tail = "; dry run, nothing changed" if dry_run else ""
+    emit(result, f"{found.namespace}/{found.name}: {', '.join(restored) or 'nothing is left'}{tail}", as_json=as_json)
+
+
+_IN_EFFECT = frozenset(
+    {AttemptResult.APPLIED, AttemptResult.SUCCESSFUL, AttemptResult.FAILED, AttemptResult.INCONCLUSIVE}
+)
+
+
+def _undo_of(attempt: Attempt) -> tuple[Operation, ...]:
+    return attempt.undo or attempt.change.undo
 
 
 def suspend(
@@ -74,11 +108,10 @@ def resume(
 
 
 def _find(cluster: Cluster, name: str, namespace: str) -> Remediation:
-    """The open remediation of that name.
+    """The remediation of that name.
 
     Raises:
         WrongUse: When there is none of that name, or several.
-        NoData: When it has ended.
     """
     place, _, short = name.rpartition("/")
     namespace = namespace or place
@@ -89,12 +122,19 @@ def _find(cluster: Cluster, name: str, namespace: str) -> Remediation:
     if len(found) > 1:
         places = ", ".join(sorted(one["metadata"]["namespace"] for one in found))
         raise WrongUse(f"there are remediations {short} in {places}: say which with --namespace")
-    remediation = Remediation.from_resource(found[0])
-    if not remediation.is_open:
-        raise NoData(
-            f"remediation {short} has ended already: {remediation.status.outcome}: {remediation.status.message}"
-        )
-    return remediation
+    return Remediation.from_resource(found[0])
+
+
+def _open(cluster: Cluster, name: str, namespace: str) -> Remediation:
+    """The same, while it is open.
+
+    Raises:
+        NoData: When it has ended.
+    """
+    found = _find(cluster, name, namespace)
+    if not found.is_open:
+        raise NoData(f"remediation {found.name} has ended already: {found.status.outcome}: {found.status.message}")
+    return found
 
 
 def _plan(remediation: Remediation) -> str | None:

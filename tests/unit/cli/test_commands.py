@@ -15,7 +15,7 @@ from selfheal.cli.app import EXAMPLES, app
 ROOT = Path(__file__).parents[3]
 COMMANDS = [
     ["metrics", "probe"], ["collect"], ["train"], ["serve"], ["backtest"], ["enable"], ["disable"], ["status"],
-    ["approve"], ["deny"], ["suspend"], ["resume"],
+    ["approve"], ["deny"], ["undo"], ["suspend"], ["resume"],
     ["version"], ["models", "list"], ["models", "show"], ["models", "promote"], ["models", "rollback"],
 ]  # fmt: skip
 
