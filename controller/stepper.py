@@ -93,7 +93,7 @@ class Stepper:
                 self.prune(found.spec.policy_ref.uid)
                 return None
             delay = self._step(found)
-            if delay is not _AT_ONCE:
+            if delay != _AT_ONCE:
                 return delay
         return _RETRY
 
