@@ -40,3 +40,7 @@ scenarios: install  ## break a cluster in every way of the catalogue, judged fro
 .PHONY: bench-controller
 bench-controller: install  ## the controller with 100 and 1,000 workloads: its cost, time to a Remediation (SIZES=100,1000)
 	@OMP_NUM_THREADS=1 $(PY) -m bench.controller scale $(if $(SIZES),--sizes $(SIZES))
+
+.PHONY: kill-table
+kill-table: install  ## kill -9 before and after every request of a heal (PLOT=rollback EVERY=1); all of it takes two hours
+	@$(PY) -m bench.killtable $(if $(PLOT),--plot $(PLOT)) --every $(or $(EVERY),1)
