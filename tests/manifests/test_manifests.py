@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from controller import actions
+from controller import actions, rights
 from selfheal.policy import (
     HEALER_ROLE,
     OPT_IN_LABEL,
@@ -52,6 +52,10 @@ def test_the_healer_may_do_exactly_what_the_actions_declare() -> None:
         for verb in rule["verbs"]
     }
     assert granted == declared
+
+
+def test_the_healers_role_is_made_from_what_the_actions_declare() -> None:
+    assert (MANIFESTS / "rbac" / "healer.yaml").read_text() == rights.manifest()
 
 
 def test_the_products_namespace_is_restricted() -> None:
