@@ -32,6 +32,8 @@ GUARDED = (
 """No action of ours has any business with these."""
 CLUSTER_WIDE = ("Node", "ClusterRole", "ClusterRoleBinding")
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+_KUBERNETES = "deployment.kubernetes.io/"
+"""Annotations that its own controllers write."""
 _CAPS = {"memory": "4Gi", "cpu": "4"}
 Key = tuple[str, str, str]
 """Kind, namespace, name."""
@@ -73,7 +75,9 @@ class Snapshot:
 
 def content(resource: Resource) -> str:
     """All of an object that somebody wants so: no status, and nothing that the API server counts."""
-    meta = {key: resource["metadata"].get(key) for key in ("labels", "annotations", "finalizers")}
+    meta = {key: resource["metadata"].get(key) for key in ("labels", "finalizers")}
+    notes = resource["metadata"].get("annotations") or {}
+    meta["annotations"] = {key: value for key, value in notes.items() if not key.startswith(_KUBERNETES)}
     rest = {key: value for key, value in resource.items() if key not in ("status", "metadata", "apiVersion", "kind")}
     return json.dumps([meta, rest], sort_keys=True)
 

@@ -22,6 +22,7 @@ SYSTEM, ACCOUNT = "selfheal-system", "selfheal-controller"
 USER = f"system:serviceaccount:{SYSTEM}:{ACCOUNT}"
 SETTINGS = {"SELFHEAL_TICK_SECONDS": "10", "SELFHEAL_METRICS_PORT": "0", "SELFHEAL_LIVENESS_PORT": "0"}
 """Everything else has its default: Lease, resync and recheck are those of production."""
+_KINDS = "remediations,selfhealingpolicies,remediationapprovals,healingconfigs"
 ROOMY = {"budget": {"maxPerHour": 1000, "maxPerNamespacePerHour": 100}, "storm": {"cooldown": "1s"}}
 """A suite breaks more in an hour than any cluster; one scenario has the usual budget back."""
 
@@ -147,8 +148,17 @@ class Stage:
 
 
 def install(cluster: Cluster) -> None:
-    """CRDs, rights and admission policies, as manifests/ has them."""
+    """CRDs, rights and admission policies, as manifests/ has them.
+
+    Raises:
+        SelfhealError: When the API server does not take them.
+    """
     crds = str(ROOT / "manifests" / "crds")
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
     cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", crds)
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(ROOT / "manifests"))
+    for _ in range(100):  # the API server answers 429 for a moment after it took a kind
+        if cluster.plane.kubectl_ok("get", _KINDS, "-A"):
+            return
+        time.sleep(0.2)
+    raise SelfhealError("the API server does not serve the custom resources: kubectl get crds")

@@ -11,7 +11,11 @@ class ApiException(Exception):
     reason: str | None
     body: str | bytes | None
 
+class RESTClientObject:
+    pool_manager: Any
+
 class ApiClient:
+    rest_client: RESTClientObject
     def __init__(self, configuration: Configuration | None = None) -> None: ...
     def call_api(
         self,
