@@ -108,6 +108,7 @@ class Healer:
     def failed(self, text: str, error: BaseException, failures: int) -> None:
         """The queue reports that a key failed again; after enough of that its Remediation ends with outcome Error."""
         key = Key.parse(text)
+        self._world.cannot_tell(key)
         remediation = self._world.open_for(key)
         if failures >= _GIVE_UP_AFTER and remediation is not None:
             self._stepper.give_up(remediation, error)
@@ -134,11 +135,10 @@ class Healer:
         if decision.open is not None:
             return self._open(workload, found, verdict)
         if decision.refused:
-            self._teller.refused(workload, decision)
-        elif not found:
-            self._teller.cleared(workload)
-        if found or decision.refused:
+            return self._refused(workload, decision)
+        if found:
             return self._settings.resync_seconds
+        self._teller.cleared(workload)
         # Some facts count only after a while, which no event announces.
         return self._settings.recheck_seconds if key in self._world.suspects() else None
 
@@ -165,6 +165,13 @@ class Healer:
             self._world.storm_seen(now)
         return situation
 
+    def _refused(self, workload: Workload, decision: Decision) -> float:
+        """Tell people, unless it is too early to say whether a storm goes on."""
+        if decision.reason == "Storm" and self._world.is_counting():
+            return self._settings.recheck_seconds
+        self._teller.refused(workload, decision)
+        return self._settings.resync_seconds
+
     def _open(self, workload: Workload, found: tuple[Symptom, ...], verdict: Verdict | None) -> float | None:
         """Decide once more on what the API server says, one workload at a time, so that the budget holds."""
         records = self._cluster.records
@@ -173,9 +180,7 @@ class Healer:
             situation = self._situation(workload, found, verdict, self._clock())
             decision = decide(replace(situation, config=read_config(records.config())))
             if decision.open is None:
-                if decision.refused:
-                    self._teller.refused(workload, decision)
-                return self._settings.resync_seconds
+                return self._refused(workload, decision) if decision.refused else self._settings.resync_seconds
             remediation = self._create(workload, *decision.open)
         return self._stepper.run(remediation) if remediation else self._settings.resync_seconds
 

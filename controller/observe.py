@@ -153,6 +153,11 @@ class World(Stored):
         with self._lock:
             return frozenset(self._suspects.get(key, ()))
 
+    def cannot_tell(self, key: Key) -> None:
+        """A closer look failed: a suspect that cannot be read is not counted as sick for ever."""
+        with self._lock:
+            self._unseen.discard(key)
+
     def confirm(self, key: Key, before: frozenset[str], workload: Workload) -> None:
         """A workload was read: suspects that are not there do not count, for a watch can miss a deletion.
 
@@ -224,6 +229,11 @@ class World(Stored):
         """
         with self._lock:
             return self._share(self._sick | self._unseen)
+
+    def is_counting(self) -> bool:
+        """Whether there are suspects that nobody has looked at closely yet."""
+        with self._lock:
+            return not self.targets().isdisjoint(self._unseen)
 
     def diagnosed(self) -> tuple[int, float]:
         """The same of those that a closer look has found sick."""

@@ -165,8 +165,35 @@ def test_a_new_leader_opens_nothing_in_a_storm_that_it_has_not_counted_yet() -> 
         deployment = objects.deployment(f"shop-{number}")
         stage.world.observe("Deployment", deployment, sick=False)
         stage.world.observe("Pod", pods.pod(objects.replica_set(deployment)), sick=True)
-    stage.healer.consider(CART)
+    soon = stage.healer.consider(CART)
     assert stage.remediations() == []
+    assert (soon, stage.api.writes("events")) == (3.0, [])  # it looks again soon, and says nothing before it knows
+    for number in range(9):
+        stage.world.diagnose(Key(NAMESPACE, "Deployment", f"shop-{number}"), sick=number < 8)
+    assert stage.healer.consider(CART) == 15.0
+    assert stage.remediations() == []
+    assert stage.api.writes("events") != []
+
+
+def test_rollouts_that_turn_out_well_hold_nothing_up_once_they_were_looked_at() -> None:
+    stage = Stage(SICK)
+    stage.put_policy(policy())
+    for number in range(9):
+        deployment = objects.deployment(f"shop-{number}")
+        stage.world.observe("Deployment", deployment, sick=False)
+        stage.world.observe("Pod", pods.pod(objects.replica_set(deployment)), sick=True)
+    stage.healer.consider(CART)
+    for number in range(9):
+        stage.world.diagnose(Key(NAMESPACE, "Deployment", f"shop-{number}"), sick=False)
+    stage.healer.consider(CART)
+    assert len(stage.remediations()) == 1
+    assert stage.world.last_storm is None
+
+
+def test_a_suspect_that_cannot_be_read_is_not_counted_for_ever() -> None:
+    stage = stage_of_shops(sick=1)
+    stage.healer.failed(f"{NAMESPACE}/Deployment/shop-0", ValueError("no rights"), 1)
+    assert stage.world.unhealthy() == (0, 0.0)
 
 
 @pytest.mark.parametrize(("looks", "remembered"), [(1, None), (2, NOW)])
