@@ -58,9 +58,9 @@ def thing(kind: str, name: str, **more: Any) -> Resource:
 def container(
     command: str = "", *, image: str = FAULTY, memory: str = "64Mi", cpu: str = "200m", **more: Any
 ) -> Resource:
-    """A container that runs a shell line; it sleeps by default."""
+    """A container that runs a shell line, with the characters that shells need; it sleeps by default."""
     size = {"memory": memory, "cpu": cpu}
-    run = {"command": ["/bin/sh", "-c", command or "exec sleep 100000"]}
+    run = {"command": ["/bin/sh", "-c", command or "echo begun > /tmp/begun && exec sleep 100000"]}
     resources = {"limits": size, "requests": {"memory": "16Mi" if memory == "64Mi" else memory, "cpu": "10m"}}
     return {"name": "app", "image": image, "resources": resources} | run | more
 
