@@ -72,6 +72,7 @@ RESOURCES: tuple[Scenario, ...] = (
         policies=(policy("OOMKilled", "adjust-resources", parameters={"adjustResources": {"maxMemory": "512Mi"}}),),
         fault=_leak,
         budget=Budget(detected=30.0, recovered=0.0, verified=420.0),
+        watch=90.0,
     ),
     Scenario(
         number=8,

@@ -174,6 +174,8 @@ class Run:
         watch.outcomes, watch.open = outcomes, len(found) - len(outcomes)
         if "Successful" in outcomes:
             watch.note("verified")
+        if outcomes and not watch.open:
+            watch.note("ended")
         count = oracle.restarts(self._stage, self._name)
         if self._unwell() or count > watch.restarts >= 0:
             watch.well_since = None
@@ -188,8 +190,8 @@ class Run:
             late = now > watch.start + scenario.budget.verified + _SETTLE + scenario.calm
             return late or (well and bool(watch.outcomes) and not watch.open)
         if scenario.answer is Answer.UNDO:
-            late = now > watch.start + scenario.budget.verified + _SETTLE
-            return late or (bool(watch.outcomes) and not watch.open and bool(oracle.escalated(self._stage)))
+            ended = watch.start + watch.seconds.get("ended", scenario.budget.verified)
+            return now > ended + scenario.watch  # it must not begin anew
         return now > watch.start + scenario.watch
 
     # Judging.

@@ -71,7 +71,7 @@ class Scenario:
         fault: Breaks it, as the administrator.
         target: Kind and name of the workload that is judged.
         budget: Times for a heal.
-        watch: Seconds for which nothing may happen, where nothing should.
+        watch: Seconds for which nothing may happen, where nothing should, or nothing more after the end.
         calm: Seconds for which all must stay well after a heal.
         retries: How many changes an incident may see.
         during: Called twice a second while the scenario is watched.
