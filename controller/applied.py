@@ -125,12 +125,6 @@ def _object(operation: Operation, workload: Workload) -> Resource | None:
     return next((one for one in candidates if one["metadata"].get("uid") == operation.uid), None)
 
 
-def is_restored(progress: Progress) -> bool:
-    """Whether all that the newest attempt touched is as it was."""
-    attempts, workload = progress.remediation.status.attempts, progress.workload
-    return bool(attempts) and workload is not None and all(is_in_effect(one, workload) for one in undo_of(attempts[-1]))
-
-
 def undo_of(attempt: Attempt) -> tuple[Operation, ...]:
     """What takes an attempt back."""
     return attempt.undo or attempt.change.undo

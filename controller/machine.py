@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from controller.applied import is_begun, is_restored, undo_of, with_seen
+from controller.applied import is_begun, undo_of, with_seen
 from controller.causes import REPEATS, sensible
 from controller.consent import actions_of, policy_now, shown
 from controller.coordination import disturbs_rollout, effective_mode, standing
@@ -25,6 +25,7 @@ from controller.model import (
     Wait,
     Workload,
 )
+from controller.releasing import is_restored
 from controller.verification import UNDO_TIMEOUT, USELESS, is_undone, judge, settings_of
 from selfheal.policy import Action, Mode, Policy
 from selfheal.remediation import Attempt, AttemptResult, Condition, ConditionType, Outcome, RemediationStatus, Source

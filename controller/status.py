@@ -196,7 +196,7 @@ def _tri(text: str) -> Any:
 
 def _restored(status: RemediationStatus, now: datetime, judgement: Judgement) -> RemediationStatus:
     evidence = (*status.attempts[-1].evidence, *lines(judgement.findings))
-    message = "all that was touched is as it was"
+    message = "; ".join(one.message for one in judgement.findings) or "there was nothing to take back"
     return _with(
         status,
         attempts=_attempted(status, result=AttemptResult.UNDONE, evidence=evidence),

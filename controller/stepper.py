@@ -22,6 +22,7 @@ from controller.logs import log
 from controller.model import Apply, Finish, PlanRequest, Progress, Propose, Step, Undo, Wait, Workload
 from controller.observe import World, read_config, target_key
 from controller.reconcile import advance
+from controller.releasing import undo_now
 from controller.status import remediation_status_after
 from controller.symptoms import symptoms
 from controller.telling import Teller
@@ -185,7 +186,7 @@ class Stepper:
                 case Apply():
                     self._apply(progress)
                 case Undo():
-                    self._cluster.write.apply(undo_of(_newest(progress)))
+                    self._cluster.write.apply(undo_now(progress))
         except SelfhealError as error:
             return _Done(error=error)
         return _Done()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from controller.applied import is_restored, undo_of, with_seen
+from controller.applied import undo_of, with_seen
 from controller.evidence import (
     SETTLING,
     endpoint_calm,
@@ -23,6 +23,7 @@ from controller.evidence import (
 )
 from controller.leaks import still_leaks
 from controller.model import Finding, Judgement, Progress
+from controller.releasing import is_restored
 from controller.resizing import DEFERRED, IN_PROGRESS, INFEASIBLE, REVERTED
 from selfheal.policy import Action, AnomalyType, Verification
 from selfheal.remediation import Outcome, RemediationStatus, Source
@@ -128,7 +129,13 @@ def is_undone(progress: Progress) -> Judgement:
     if not attempts or not undo_of(attempts[-1]):
         return Judgement(Outcome.SUCCESSFUL, (), "NothingToUndo", now)
     if is_restored(progress):
-        finding = Finding("SpecRestored", True, "all that was touched is as it was")
+        theirs = attempts[-1].reason == REVERTED
+        text = (
+            "what somebody changed is theirs, nothing of ours is left"
+            if theirs
+            else "all that was touched is as it was"
+        )
+        finding = Finding("SpecRestored", True, text)
         return Judgement(Outcome.SUCCESSFUL, (finding,), "Restored", now)
     finding = Finding("SpecRestored", False, "what was touched is not as it was")
     late = now - (attempts[-1].ended_time or now) > UNDO_TIMEOUT
