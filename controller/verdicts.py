@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from controller.cluster.paths import Key
+from controller.eviction import is_live, name_of
 from controller.inference import InferenceClient, Wants
 from controller.logs import log
 from controller.model import Resource, Workload
@@ -118,7 +119,7 @@ class Verdicts:
 
     def throttling(self, workload: Workload, since: datetime) -> float | None:
         """Percent of CPU periods in which the worst pod was throttled since a moment; None when that is not known."""
-        now, pods = self._clock(), [pod["metadata"]["name"] for pod in workload.pods]
+        now, pods = self._clock(), [name_of(pod) for pod in workload.pods if is_live(pod)]
         if self._prometheus is None or now - since < timedelta(seconds=1):
             return None
         try:

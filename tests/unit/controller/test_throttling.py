@@ -60,12 +60,12 @@ def test_the_measure_is_no_evidence_about_another_kind_of_anomaly() -> None:
 
 
 class Throttled(FakePrometheus):
-    """Knows how throttled three pods are; one of them is nobody's any more, one is idle and divides by zero."""
+    """Knows how throttled four pods are; one of them is gone, one is leaving, one is idle and divides by zero."""
 
     def _result(self, form: dict[str, str]) -> list[Any]:
         if "throttled" not in form["query"]:
             return super()._result(form)
-        shares = {"cart-h1-1": "3.5", "cart-h1-2": "NaN", "cart-old": "98"}
+        shares = {"cart-h1-1": "3.5", "cart-h1-2": "NaN", "cart-h1-3": "70", "cart-old": "98"}
         return [{"metric": OWNER | {"pod": name}, "value": [0, share]} for name, share in shares.items()]
 
 
@@ -79,7 +79,8 @@ def test_throttling_is_measured_from_the_change_on_and_of_the_pods_that_are_ther
     found = Measured()
     cart = objects.deployment()
     owner = objects.replica_set(cart, 1, replicas=2, ready=2)
-    target = objects.workload(cart, [pods.pod(owner, 1), pods.pod(owner, 2)], [owner])
+    leaving = pods.pod(owner, 3, deleted=NOW)
+    target = objects.workload(cart, [pods.pod(owner, 1), pods.pod(owner, 2), leaving], [owner])
     assert found.verdicts.throttling(target, found.now - timedelta(seconds=40)) == 3.5
     assert "[40s]" in found.prometheus.queries[-1]
     assert "[5m]" not in found.prometheus.queries[-1]
