@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from controller.facts import LONG_AGO
-from controller.model import Situation, Symptom
+from controller.facts import LONG_AGO, created
+from controller.model import Situation, Symptom, Workload
 from selfheal.policy import Action, Policy
 from selfheal.remediation import Attempt, AttemptResult, Outcome, Remediation
 
@@ -30,6 +30,10 @@ def written(remediation: Remediation, action: Action) -> tuple[Attempt, ...]:
     return tuple(one for one in remediation.status.attempts if one.action is action and one.result in WRITTEN)
 
 
+QUIET = timedelta(minutes=10)
+"""After a heal that failed a workload has to look well so long after it: Kubernetes forgets its back-off as late."""
+
+
 def of_target(history: Iterable[Remediation], uid: str) -> tuple[Remediation, ...]:
     """All Remediations of one workload."""
     return tuple(one for one in history if one.spec.target.uid == uid)
@@ -44,8 +48,8 @@ def ended(remediation: Remediation) -> datetime:
 def is_over(remediation: Remediation) -> bool:
     """Whether its incident is known to be over, so that what comes now is a new one."""
     status = remediation.status
-    healed = status.outcome is Outcome.SUCCESSFUL or status.reason == "ClearedByItself"
-    return healed or status.times.cleared is not None
+    by_itself = status.reason == "ClearedByItself" and status.outcome is not Outcome.FAILED
+    return status.outcome is Outcome.SUCCESSFUL or by_itself or status.times.cleared is not None
 
 
 def may_repeat(remediation: Remediation, policy: Policy) -> bool:
@@ -66,7 +70,19 @@ def lasting(situation: Situation, policy: Policy, symptom: Symptom | None) -> tu
     mine.sort(key=ended)
     over = max((ended(one) for one in mine if is_over(one)), default=LONG_AGO)
     begun = symptom.since if symptom else LONG_AGO
-    return tuple(one for one in mine if not is_over(one) and ended(one) > over and ended(one) >= begun)
+    # An undo brings new pods, which are well until they fail as those before them did: it begins no new incident.
+    return tuple(
+        one
+        for one in mine
+        if not is_over(one) and ended(one) > over and (ended(one) >= begun or _goes_on(one, situation.workload))
+    )
+
+
+def _goes_on(remediation: Remediation, workload: Workload) -> bool:
+    """Whether a heal failed and nobody has rolled out anything new since: the trouble is the one that it was about."""
+    done = ended(remediation)
+    failed = remediation.status.outcome is Outcome.FAILED
+    return failed and not any(created(revision) > done for revision in workload.revisions)
 
 
 def start(situation: Situation, symptom: Symptom | None) -> datetime:
@@ -81,7 +97,10 @@ def start(situation: Situation, symptom: Symptom | None) -> datetime:
 
 
 def cleared(situation: Situation) -> tuple[str, ...]:
-    """Closed Remediations of the target whose incident is over by what is seen now."""
+    """Closed Remediations of the target whose incident is over by what is seen now.
+
+    After a heal that failed one calm look is not enough: what was undone came with new pods.
+    """
     if situation.symptoms:
         return ()
     calm = situation.prediction is not None and situation.prediction.anomaly is False
@@ -91,4 +110,5 @@ def cleared(situation: Situation) -> tuple[str, ...]:
         if not one.is_open
         and not is_over(one)
         and (one.spec.anomaly.symptom or one.spec.anomaly.type.is_symptom or calm)
+        and (not _goes_on(one, situation.workload) or situation.now - ended(one) >= QUIET)
     )

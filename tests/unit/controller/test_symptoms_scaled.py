@@ -135,7 +135,7 @@ def test_its_incident_is_over_when_it_has_replicas_again() -> None:
     sick, restore = zeroed(applied(replicas=3)), policy(anomaly_type="MetricAnomaly", action="scale")
     opened = decide(situation(sick, restore)).open
     assert opened is not None
-    closed = remediation(sick.ref, restore, outcome=Outcome.FAILED).model_copy(update={"spec": opened[1]})
+    closed = remediation(sick.ref, restore, outcome=Outcome.DENIED).model_copy(update={"spec": opened[1]})
     assert decide(situation(healthy(), restore, history=(closed,))).cleared == (closed.name,)
 
 
