@@ -14,6 +14,7 @@ from controller.verification import judge
 from selfheal.policy import Action
 from selfheal.remediation import Change, Outcome, Source
 from tests.unit.controller import objects, pods
+from tests.unit.controller.memory import Stage as MemoryStage
 from tests.unit.controller.objects import NOW, ago
 from tests.unit.controller.records import after, healthy, policy, prediction, progress, remediation
 from tests.unit.controller.test_healer_verdicts import CART, OWNER, FakePrometheus, Stage
@@ -112,3 +113,16 @@ def test_an_endpoint_that_fails_meanwhile_leaves_the_verdict_of_the_last_tick() 
     verdict = found.verdicts.renewed(healthy())
     assert verdict is not None
     assert verdict.end == found.now - timedelta(seconds=20)
+
+
+def test_the_stepper_measures_while_it_verifies() -> None:
+    seen = Measured()
+    stage = MemoryStage(healthy(), verdicts=seen.verdicts)
+    stage.put_policy(THROTTLED)
+    stored = stage.put_remediation(raised(90).remediation)
+    seen.now = stage.now
+    seen.verdicts.look([CART])
+    stage.stepper.run(stored)
+    (attempt,) = stage.remediations()[0].status.attempts
+    assert attempt.result == "Successful"
+    assert any(line.startswith("EndpointCalm: yes: the worst pod was throttled in 4 %") for line in attempt.evidence)
