@@ -61,8 +61,9 @@ def load_shard(folder: Path, shard: str) -> tuple[list[MetricWindow], list[Metri
 
 
 def load_all(folder: Path) -> list[MetricWindow]:
-    """The windows of all shards, in the order in which they were cut."""
-    return [window for name in _names(folder) for window in load_windows(folder / name)]
+    """The windows of all shards, in the order in which they were cut; or those of a folder that was not cut."""
+    names = _names(folder)
+    return [window for name in names for window in load_windows(folder / name)] if names else load_windows(folder)
 
 
 def merge(parts: Sequence[Members], order: Sequence[str]) -> Members:

@@ -152,6 +152,11 @@ def test_windows_come_back_from_shards_in_their_order(tmp_path: Path) -> None:
     assert [(one.workload, one.digest()) for one in found] == [(one.workload, one.digest()) for one in expected]
 
 
+def test_windows_that_were_not_cut_are_read_as_they_are(tmp_path: Path) -> None:
+    save_windows(tmp_path, LONG)
+    assert [window.digest() for window in load_all(tmp_path)] == [window.digest() for window in LONG]
+
+
 def test_an_unknown_shard_is_named_beside_those_there_are(tmp_path: Path) -> None:
     save_shards(tmp_path, LONG, 2)
     with pytest.raises(WrongUse, match="no shard 's0007': there are s0000, s0001"):
