@@ -33,20 +33,30 @@ from tests.unit.controller.objects import NAMESPACE, NOW
 _SUBRESOURCES = ("/status", "/resize", "/scale", "/eviction")
 
 
+class Killed(BaseException):
+    """The controller dies; nothing catches it."""
+
+
 class MemoryApi(Api):
     """Objects by path; JSON patches with their preconditions; every call is remembered.
 
     Attributes:
         objects: What is stored.
         calls: Method and path of every call.
+        stored: The same of calls that changed something.
         failing: Raised instead of an answer, once each, for calls other than GET.
+        lives: How many calls other than GET are answered before the controller dies; None for all.
+        dies_before: Whether the call at which it dies reaches the server.
     """
 
     def __init__(self) -> None:
         super().__init__(kubernetes.ApiClient())
         self.objects: dict[str, Resource] = {}
         self.calls: list[tuple[str, str]] = []
+        self.stored: list[tuple[str, str]] = []
         self.failing: list[SelfhealError] = []
+        self.lives: int | None = None
+        self.dies_before = True
         self._version = 1000
 
     def request(
@@ -64,7 +74,19 @@ class MemoryApi(Api):
             return self._get(path)
         if self.failing:
             raise self.failing.pop(0)
+        dying = self.lives == 0
+        self.lives = None if self.lives is None or dying else self.lives - 1
+        if dying and self.dies_before:
+            raise Killed
         dry = "dryRun" in (query or {})
+        if not dry:
+            self.stored.append((method, path))
+        answer = self._change(method, path, body, dry)
+        if dying:
+            raise Killed
+        return answer
+
+    def _change(self, method: str, path: str, body: object, dry: bool) -> Any:
         match method:
             case "PATCH":
                 return self._patch(path, body, dry)
@@ -141,8 +163,8 @@ def _written(value: Any) -> Any:
 class Stage:
     """A controller without kopf, queue and processes, on an API server in memory."""
 
-    def __init__(self, *workloads: Workload, verdicts: Verdicts | None = None) -> None:
-        self.api = MemoryApi()
+    def __init__(self, *workloads: Workload, verdicts: Verdicts | None = None, api: MemoryApi | None = None) -> None:
+        self.api = api or MemoryApi()
         self.now = NOW
         self.cluster = Cluster(self.api)
         self.world = World("selfheal-system")
@@ -154,6 +176,13 @@ class Stage:
         self.healer = Healer(self.cluster, self.world, verdicts, teller, metrics, settings, self.clock, self.woken.add)
         for workload in workloads:
             self.add(workload)
+
+    def succeed(self) -> Stage:
+        """Another replica on the same server, which has read what is there and knows nothing else."""
+        found = Stage(api=self.api)
+        found.now = self.now
+        found.healer.read_all()
+        return found
 
     def clock(self) -> datetime:
         return self.now
