@@ -123,8 +123,8 @@ class Settings(BaseModel):
     def _check_lease(self) -> Settings:
         if not 2 * self.lease_retry_seconds < self.renew_deadline_seconds < self.lease_seconds:
             raise ValueError(
-                "two replicas could act at once: make lease_seconds > renew_deadline_seconds > 2 * lease_retry_seconds, "
-                "for example 15, 10, 2"
+                "two replicas could act at once: make lease_seconds > renew_deadline_seconds > 2 * lease_retry_seconds"
+                ", for example 15, 10, 2"
             )
         return self
 
