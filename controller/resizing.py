@@ -78,7 +78,12 @@ def _wishes(write: Operation) -> Iterator[tuple[tuple[str | int, ...], str]]:
 
 
 def _lacks(pod: Resource, path: tuple[str | int, ...], value: str) -> bool:
-    """Whether the kubelet reports another size; one that reports none is believed by its conditions."""
+    """Whether the kubelet reports another limit; one that reports none is believed by its conditions.
+
+    Requests are given together with limits, and what is reported of them has been through CPU shares and is rounded.
+    """
+    if path[-2] != "limits":
+        return False
     name = look(pod, ("spec", *path[:2], "name"))
     statuses = (pod.get("status") or {}).get("containerStatuses") or ()
     reported = next((one.get("resources") for one in statuses if one["name"] == name), None)

@@ -131,3 +131,16 @@ def test_a_pod_that_a_rollout_is_replacing_is_not_waited_for() -> None:
     leaving.pods[0]["metadata"]["deletionTimestamp"] = objects.stamp(ago(seconds=5))
     found = judge(resized(leaving, 90))
     assert (found.reason, kept(found)) == ("Stable", "the spec is as it was written")
+
+
+def test_a_request_that_is_reported_rounded_is_no_reason_to_wait() -> None:
+    grown = pod_with()
+    grown.pods[0]["spec"]["containers"][0]["resources"]["requests"] = {"cpu": "125m"}
+    grown.pods[0]["status"]["containerStatuses"][0]["resources"]["requests"] = {"cpu": "124m"}
+    given = resized(grown, 90)
+    (tried,) = given.remediation.status.attempts
+    more = {"op": "replace", "path": LIMIT.replace("limits/memory", "requests/cpu"), "value": "125m"}
+    writes = tuple(one.model_copy(update={"patch": (*one.patch, more)}) for one in tried.change.operations)
+    tried = tried.model_copy(update={"change": tried.change.model_copy(update={"operations": writes})})
+    status = given.remediation.status.model_copy(update={"attempts": (tried,)})
+    assert judge(replace(given, remediation=given.remediation.model_copy(update={"status": status}))).reason == "Stable"
