@@ -13,13 +13,25 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from controller.actions import ACTIONS
-from controller.applied import announced, undo_of
+from controller.applied import announced, is_begun, undo_of
 from controller.cluster import Cluster, Key
 from controller.consent import answer_to
 from controller.history import beyond_limit
 from controller.incidents import ended, written
 from controller.logs import log
-from controller.model import Apply, Finish, PlanRequest, Progress, Propose, Step, Undo, Wait, Workload
+from controller.model import (
+    Apply,
+    Conclude,
+    Finish,
+    Judgement,
+    PlanRequest,
+    Progress,
+    Propose,
+    Step,
+    Undo,
+    Wait,
+    Workload,
+)
 from controller.observe import World, read_config, target_key
 from controller.reconcile import advance
 from controller.releasing import undo_now
@@ -43,6 +55,7 @@ from selfheal.remediation import (
 _MOST_STEPS = 20  # taken in one go; more would be a loop
 _AT_ONCE = 0.0  # seconds: the next step follows
 _RETRY = 2.0  # seconds until a step that failed for the moment is tried again
+_DROP = Conclude(AttemptResult.ERROR, Judgement(Outcome.ERROR, (), "PolicyChanged"))
 _SOONEST = 0.5  # seconds: a deadline that is due is not polled faster
 
 
@@ -104,7 +117,7 @@ class Stepper:
         step = advance(progress)
         if isinstance(step, Apply):
             progress = self._policy_now(progress)
-            step = advance(progress)
+            step = _DROP if is_outdated(progress) else advance(progress)
         if isinstance(step, Apply):
             progress = self._announce(progress)
         done = self._execute(progress, step)
@@ -268,6 +281,21 @@ class Stepper:
 
 def _newest(progress: Progress) -> Attempt:
     return progress.remediation.status.attempts[-1]
+
+
+def is_outdated(progress: Progress) -> bool:
+    """Whether the policy was edited since the incident began, and would have something else done than what is planned.
+
+    A plan of which something is written is not: it is finished or taken back.
+    """
+    policy, attempt = progress.policy, _newest(progress)
+    edited = policy is not None and policy.generation > progress.remediation.spec.policy_ref.generation
+    if policy is None or not edited or is_begun(progress):
+        return False
+    try:
+        return ACTIONS[attempt.action].plan(plan_request(progress, policy, attempt.action)).diff != attempt.change.diff
+    except Refused:
+        return True
 
 
 def plan_request(progress: Progress, policy: Policy, action: Action, past: Sequence[Remediation] = ()) -> PlanRequest:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from controller.cluster.paths import own
+from controller.cluster.paths import item, own
 from selfheal.errors import Unavailable
-from selfheal.policy import Policy
+from selfheal.policy import Mode, Parameters, Policy
 from selfheal.remediation import Outcome, Remediation
+from tests.unit.controller.actions.test_adjust_resources import shop
 from tests.unit.controller.memory import Stage
-from tests.unit.controller.objects import NAMESPACE, ago
+from tests.unit.controller.objects import NAMESPACE, ago, container
 from tests.unit.controller.records import bad_rollout, policy, remediation
 
 SICK = bad_rollout()
@@ -90,3 +91,23 @@ def test_records_of_a_policy_that_is_gone_are_deleted_too() -> None:
         found.put_remediation(old)
     found.stepper.run(found.remediations()[0])
     assert len(found.remediations()) == 50
+
+
+@pytest.mark.parametrize(("limit", "written"), [("48Mi", "48Mi"), ("100Mi", "100Mi"), ("4Gi", "148Mi")])
+def test_a_maximum_that_was_lowered_while_a_plan_waited_is_kept(limit: str, written: str) -> None:
+    target = shop(container(memory="48Mi"))
+    owner = policy(anomaly_type="OOMKilled", action="adjust-resources", mode="Approve")
+    found = Stage(target)
+    found.put_policy(owner)
+    fresh = found.put_remediation(remediation(target.ref, owner))
+    found.stepper.run(fresh)
+    spec = owner.spec.model_copy(update={"mode": Mode.AUTO, "parameters": adjusting(limit)})
+    edited = owner.model_copy(update={"spec": spec, "generation": 2})
+    found.put_policy(edited)
+    found.stepper.run(found.remediations()[0])
+    template = found.api.objects[item("apps/v1", "Deployment", NAMESPACE, "cart")]["spec"]["template"]["spec"]
+    assert template["containers"][0]["resources"]["limits"]["memory"] == written
+
+
+def adjusting(limit: str) -> Parameters:
+    return Parameters.model_validate({"adjustResources": {"maxMemory": limit}})
