@@ -66,6 +66,7 @@ def test_a_kill_crosses_every_step_that_the_state_machine_can_take(table: Table)
     assert UNCROSSED.keys() <= possible
 
 
+@pytest.mark.timeout(1800)  # twenty heals, each with a take-over
 @pytest.mark.parametrize("name", HEALS)
 def test_a_controller_that_is_killed_at_a_request_is_succeeded_and_nothing_is_done_twice(
     name: str, table: Table
