@@ -89,6 +89,8 @@ class Stage:
 
     def open(self, config: Mapping[str, Any]) -> None:
         """Make the namespace, opt it in, and set the cluster-wide settings."""
+        # The API server answers 429 for a moment after it took a kind.
+        self.wait(lambda: self.cluster.plane.kubectl_ok("get", _KINDS, "-A"), "the custom resources to be served", 30)
         self.cluster.apply(*opt_in(self.namespace)[self.borrowed :])
         self.memory["known"] = {one["metadata"]["uid"] for one in self.items("Remediation")}
         self.cluster.apply(thing("HealingConfig", "cluster", spec=dict(config) or ROOMY))
@@ -148,17 +150,8 @@ class Stage:
 
 
 def install(cluster: Cluster) -> None:
-    """CRDs, rights and admission policies, as manifests/ has them.
-
-    Raises:
-        SelfhealError: When the API server does not take them.
-    """
+    """CRDs, rights and admission policies, as manifests/ has them."""
     crds = str(ROOT / "manifests" / "crds")
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
     cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", crds)
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(ROOT / "manifests"))
-    for _ in range(100):  # the API server answers 429 for a moment after it took a kind
-        if cluster.plane.kubectl_ok("get", _KINDS, "-A"):
-            return
-        time.sleep(0.2)
-    raise SelfhealError("the API server does not serve the custom resources: kubectl get crds")
