@@ -120,15 +120,19 @@ class Stage:
     # The controller.
 
     def start_controller(self, env: Mapping[str, str] | None = None) -> None:
-        """Start it as its ServiceAccount, or find it running."""
+        """Start it as its ServiceAccount, or find it running; return when it leads.
+
+        A Lease that another controller left behind is waited out here, not within the time that a scenario measures.
+        """
         plane = self.cluster.plane
         if plane.processes.pid("controller") is not None:
             return
         account = self.cluster.service_account_kubeconfig(SYSTEM, ACCOUNT, duration="24h")
-        said = self.said("started")
+        started, led = self.said("started"), self.said("leading")
         settings = base_env() | SETTINGS | {"KUBECONFIG": str(account)} | dict(env or {})
         plane.processes.start("controller", [sys.executable, "-m", "controller"], settings)
-        plane.processes.wait("controller", lambda: self.said("started") > said, seconds=90)
+        plane.processes.wait("controller", lambda: self.said("started") > started, seconds=90)
+        plane.processes.wait("controller", lambda: self.said("leading") > led, seconds=60)
 
     def said(self, message: str) -> int:
         """How often the controller's log has a message."""

@@ -18,7 +18,7 @@ from tests.support.replicas import replicas
 from tests.support.walking import pairs
 
 pytestmark = pytest.mark.api
-EVERY = 5
+EVERY = 30
 
 UNCROSSED: dict[Pair, str] = {
     ("Propose", ""): "the API server is away at the dry run: only a message is stored, and the step is tried again",

@@ -169,6 +169,11 @@ class Stage:
 
     def record(self, plot: Plot) -> tuple[list[Heard], End]:
         """A heal without any kill: its requests, in order, and its end."""
+        self._replicas.settle()
+        found = self._record(plot)
+        return self._record(plot) if self._replicas.settle() else found  # half of it went through the other proxy
+
+    def _record(self, plot: Plot) -> tuple[list[Heard], End]:
         with self._shop(plot) as shop:
             heard = self._replicas.leader.proxy.heard
             begun, since = len(heard), self._audited()
@@ -179,6 +184,13 @@ class Stage:
 
     def kill(self, plot: Plot, point: Point) -> Killed:
         """A heal in which the leader dies at a point."""
+        self._replicas.settle()
+        killed = self._kill(plot, point)
+        if not killed.reached and self._replicas.settle():
+            return self._kill(plot, point)  # who was to die no longer led
+        return killed
+
+    def _kill(self, plot: Plot, point: Point) -> Killed:
         with self._shop(plot) as shop:
             dying, heir = self._replicas.leader, self._replicas.standby
             died: list[float] = []

@@ -38,8 +38,10 @@ class Replica:
     proxy: Proxy
 
     def leads(self) -> bool:
-        """Whether it has taken the Lease."""
-        return any(line.get("message") == "leading" for line in self.controller.lines())
+        """Whether it has taken the Lease and not lost it since."""
+        messages = [str(line.get("message")) for line in self.controller.lines()]
+        turns = [text for text in messages if text == "leading" or text.startswith("no longer leading")]
+        return bool(turns) and turns[-1] == "leading"
 
 
 class Replicas:
@@ -73,6 +75,18 @@ class Replicas:
         wait_for(self.standby.leads, "the other replica to lead")
         self.leader = self.standby
         self.standby = self._start()
+
+    def settle(self) -> bool:
+        """Find out who leads: on a machine that is short of breath a leader may renew too late, and nobody died.
+
+        Returns:
+            Whether it is another one than before.
+        """
+        wait_for(lambda: self.leader.leads() != self.standby.leads(), "one of two replicas to lead")
+        if self.leader.leads():
+            return False
+        self.leader, self.standby = self.standby, self.leader
+        return True
 
     def stop(self) -> None:
         """End both."""
