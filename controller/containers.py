@@ -19,6 +19,11 @@ RECENT = timedelta(minutes=10)
 PROOF = timedelta(minutes=1)
 """The longest a container has to run after a death to count as well; less where it lived shorter before."""
 MARGIN = timedelta(seconds=10)
+BRIEF = timedelta(seconds=10)
+"""Two lives in a row that failed sooner than this are a crash loop, though the kubelet does not say so yet.
+
+It holds such a container back from the second end on, and shows the reason when the back-off is over, 10 s later.
+"""
 PROBE_GRACE = timedelta(seconds=30)
 """Beyond what its own probes allow, a container may take this long to get ready."""
 SHORT_GRACE = timedelta(seconds=5)
@@ -132,7 +137,7 @@ def _deaths(pod: Resource, spec: Resource, status: Resource, now: datetime) -> I
     """OOMKilled and CrashLoopBackOff, from how the container ended."""
     death = last_death(status)
     reason = state(status, "waiting").get("reason")
-    backing_off = reason == "CrashLoopBackOff" or reason in CONFIG_REASONS
+    backing_off = reason == "CrashLoopBackOff" or reason in CONFIG_REASONS or _is_held_back(pod, status)
     if not death and not backing_off:
         return
     shown = None if not state(status, "running") else died_at(status)
@@ -147,10 +152,24 @@ def _deaths(pod: Resource, spec: Resource, status: Resource, now: datetime) -> I
         yield Sign(AnomalyType.CRASH_LOOP_BACK_OFF, _crash_cause(spec, status), message, pod, name, shown)
 
 
+def _is_held_back(pod: Resource, status: Resource) -> bool:
+    """Whether a container that is meant to run on failed twice in a row at once, and waits to be started again."""
+    ends = (state(status, "terminated"), (status.get("lastState") or {}).get("terminated") or {})
+    return _runs_on(pod) and all(end.get("exitCode") and _life(end) < BRIEF for end in ends)
+
+
+def _life(death: Resource) -> timedelta:
+    started, ended = moment(death.get("startedAt")), moment(death.get("finishedAt"))
+    return timedelta.max if started is None or ended is None else ended - started
+
+
+def _runs_on(pod: Resource) -> bool:
+    return bool((pod.get("spec") or {}).get("restartPolicy", "Always") == "Always")
+
+
 def _is_bad(death: Resource, pod: Resource) -> bool:
     """Whether an end is a failure; one with success is, where the container is meant to run on."""
-    always = (pod.get("spec") or {}).get("restartPolicy", "Always") == "Always"
-    return bool(death.get("exitCode")) or always
+    return bool(death.get("exitCode")) or _runs_on(pod)
 
 
 def _how(death: Resource) -> str:

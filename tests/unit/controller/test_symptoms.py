@@ -40,6 +40,29 @@ def test_a_crash_loop_has_its_cause_from_the_exit_code(code: int, cause: str) ->
     assert [(one.type, one.cause) for one in found] == [(AnomalyType.CRASH_LOOP_BACK_OFF, cause)]
 
 
+def died_twice(*lives: float, exit_code: int = 1) -> Resource:
+    """A container between its second end and its third start: the kubelet shows no reason for ten seconds."""
+    ends = [pods.terminated(exit_code, at=ago(seconds=age)) for age in (12, 1)]
+    for end, age, life in zip(ends, (12, 1), lives, strict=True):
+        end["terminated"]["startedAt"] = objects.stamp(ago(seconds=age + life))
+    return pods.status(state=ends[1], last=ends[0], restarts=1)
+
+
+def test_two_failures_at_once_are_a_crash_loop_before_the_kubelet_says_so() -> None:
+    (found,) = of_status(died_twice(0, 2))
+    assert (found.type, found.cause) == (AnomalyType.CRASH_LOOP_BACK_OFF, "ProgramError")
+
+
+def test_a_container_that_did_well_before_one_of_its_ends_is_given_time() -> None:
+    assert of_status(died_twice(30, 2)) == ()
+    assert of_status(died_twice(2, 30)) == ()
+    assert of_status(died_twice(2, 2, exit_code=0)) == ()
+
+
+def test_the_first_failure_of_a_container_is_no_crash_loop() -> None:
+    assert of_status(pods.status(state=pods.terminated(1), restarts=0)) == ()
+
+
 def test_a_memory_kill_comes_before_the_crash_loop_it_makes_and_names_the_limit() -> None:
     first, second = of_status(pods.oom())
     assert (first.type, first.cause, second.cause) == (AnomalyType.OOM_KILLED, "LimitTooLow", "MemoryLimit")
