@@ -55,6 +55,7 @@ CAUSES: Mapping[str, Cause] = MappingProxyType(
         # ImagePullBackOff.
         "ImageNotFound": _row("No such image or tag: check its name, or push it.", _BACK),
         "ImageUnauthorized": _row("The registry wants other credentials: check imagePullSecrets.", _BACK),
+        "RegistryUnknown": _row("The registry's host has no address: check the image's name, then the DNS.", _BACK),
         "RegistryUnavailable": _row("The registry does not answer: nothing in the workload can change that.", _BACK),
         "InvalidImageName": _row("The image's name is malformed.", _BACK),
         "ImageNeverPull": _row("imagePullPolicy is Never and the node lacks the image.", _BACK),

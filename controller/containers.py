@@ -52,7 +52,8 @@ _IMAGE_TEXTS = (
     ("InvalidImageName", ("couldn't parse image", "invalid reference format", "invalidimagename")),
     ("ImageNotFound", ("not found", "manifest unknown", "no such image", "does not exist")),
     ("ImageUnauthorized", ("unauthorized", "authorization failed", "forbidden", "denied", "no basic auth")),
-    ("RegistryUnavailable", ("no such host", "i/o timeout", "connection refused", "tls", "eof", "unavailable", "dial")),
+    ("RegistryUnknown", ("no such host",)),
+    ("RegistryUnavailable", ("i/o timeout", "connection refused", "tls", "eof", "unavailable", "dial")),
 )
 _CONFIG_TEXTS = (
     ("MissingKey", ("couldn't find key", "references non-existent config key", "references non-existent secret key")),

@@ -114,7 +114,7 @@ def _needs(workload: Workload, symptom: Symptom) -> Iterator[Thing]:
         case "QuotaExceeded":
             names = (quota["metadata"]["name"] for quota in workload.quotas)
             yield from (Thing("ResourceQuota", namespace, name) for name in names if name in symptom.message)
-        case "RegistryUnavailable" | "ImageUnauthorized":
+        case "RegistryUnknown" | "RegistryUnavailable" | "ImageUnauthorized":
             yield from (Thing("registry", "", _registry(image)) for image in _images(spec, symptom))
         case "ImageNotFound" | "ImagePull":
             yield from (Thing("image", "", image) for image in _images(spec, symptom))

@@ -9,8 +9,6 @@ from bench.scenarios.scenario import Answer, Budget, Scenario, Tier
 from bench.scenarios.stage import Stage
 
 _SHELL = ["/bin/sh", "-c"]
-_BACK_OFF = Budget(detected=25.0, recovered=70.0, verified=130.0)
-"""Where the registry cannot be reached at all, Kubernetes gives up on an image after its first back-off of 10 s."""
 
 
 def _plain(_: Stage) -> list[Resource]:
@@ -79,7 +77,6 @@ ROLLOUTS: tuple[Scenario, ...] = (
         baseline=_plain,
         policies=(policy("ImagePullBackOff", "rollback"),),
         fault=_bad_tag,
-        budget=_BACK_OFF,
     ),
     Scenario(
         number=3,

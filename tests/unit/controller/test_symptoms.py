@@ -48,6 +48,19 @@ def died_twice(*lives: float, exit_code: int = 1) -> Resource:
     return pods.status(state=ends[1], last=ends[0], restarts=1)
 
 
+def test_a_registry_that_does_not_answer_once_is_given_until_the_kubelet_gives_up() -> None:
+    cart = objects.deployment(replicas=1, ready=0)
+    owner = objects.replica_set(cart, 1, replicas=1)
+    text = "dial tcp 203.0.113.7:443: i/o timeout"
+
+    def found(reason: str) -> list[str]:
+        young = pods.pod(owner, statuses=[pods.waiting(reason=reason, message=text)], created=ago(seconds=5))
+        return [one.cause for one in symptoms(objects.workload(cart, [young], [owner]), NOW)]
+
+    assert found("ErrImagePull") == []
+    assert found("ImagePullBackOff") == ["RegistryUnavailable"]
+
+
 def test_two_failures_at_once_are_a_crash_loop_before_the_kubelet_says_so() -> None:
     (found,) = of_status(died_twice(0, 2))
     assert (found.type, found.cause) == (AnomalyType.CRASH_LOOP_BACK_OFF, "ProgramError")
@@ -78,6 +91,7 @@ def test_a_memory_kill_of_long_ago_is_none() -> None:
     [
         ("ImagePullBackOff", "shop:no: not found", "ImageNotFound"),
         ("ErrImagePull", "pull access denied", "ImageUnauthorized"),
+        ("ErrImagePull", "dial tcp: lookup registri.local: no such host", "RegistryUnknown"),
         ("InvalidImageName", "", "InvalidImageName"),
         ("ErrImageNeverPull", "", "ImageNeverPull"),
     ],
