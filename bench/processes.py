@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ from pathlib import Path
 from bench.paths import State
 from selfheal.errors import SelfhealError
 
-_CHILDREN: list[subprocess.Popen[bytes]] = []
-"""Held, because Python warns about a Popen that is collected while its program runs on; ours are ended by their id."""
+_PYTHONS_OWN = (signal.SIGPIPE, signal.SIGXFSZ)
+"""Signals that Python ignores; a program that we start shall not."""
 
 
 class StartFailed(SelfhealError):
@@ -31,6 +30,17 @@ def _started_at(pid: int) -> str:
         return ""
     fields = stat.rpartition(")")[2].split()
     return "" if fields[0] == "Z" else fields[19]
+
+
+def _spawn(words: list[str], log: Path, env: Mapping[str, str]) -> int:
+    """Start a program in a session of its own. It may outlive us, which a Popen object would warn about."""
+    with log.open("ab") as output:
+        streams = [
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, output.fileno(), 1),
+            (os.POSIX_SPAWN_DUP2, output.fileno(), 2),
+        ]
+        return os.posix_spawnp(words[0], words, env, file_actions=streams, setsid=True, setsigdef=_PYTHONS_OWN)
 
 
 @dataclass(frozen=True)
@@ -64,20 +74,12 @@ class Processes:
         """
         if self.pid(name) is not None:
             return
-        with (self.state.logs / f"{name}.log").open("ab") as log:
-            try:
-                child = subprocess.Popen(
-                    [str(word) for word in command],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                    env=os.environ | dict(env or {}),
-                )
-            except OSError as error:
-                raise StartFailed(f"cannot start {name}: {error}") from None
-        _CHILDREN.append(child)
-        record = {"pid": child.pid, "started": _started_at(child.pid), "command": [str(word) for word in command]}
+        words = [str(word) for word in command]
+        try:
+            pid = _spawn(words, self.state.logs / f"{name}.log", os.environ | dict(env or {}))
+        except OSError as error:
+            raise StartFailed(f"cannot start {name}: {error}") from None
+        record = {"pid": pid, "started": _started_at(pid), "command": words}
         self._file(name).write_text(json.dumps(record))
 
     def wait(self, name: str, ready: Callable[[], bool], seconds: float = 60) -> None:
