@@ -44,3 +44,11 @@ bench-controller: install  ## the controller with 100 and 1,000 workloads: its c
 .PHONY: kill-table
 kill-table: install  ## kill -9 before and after every request of a heal (PLOT=rollback EVERY=1); all of it takes two hours
 	@$(PY) -m bench.killtable $(if $(PLOT),--plot $(PLOT)) --every $(or $(EVERY),1)
+
+.PHONY: fields
+fields: install  ## every field of the custom resources, and the test that fails when it is ignored
+	@$(PY) -m bench.lists fields
+
+.PHONY: can-i
+can-i: install  ## what a real API server lets the controller do, and the triples that it must refuse
+	@$(PY) -m bench.lists can-i
