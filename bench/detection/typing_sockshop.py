@@ -20,7 +20,7 @@ import typer
 from bench.detection.typing_measure import SAMPLES, instance
 from selfheal.backtest import Series
 from selfheal.ensemble import Ensemble
-from selfheal.errors import NoData
+from selfheal.errors import NoData, WrongUse
 from selfheal.protocol import Prediction
 from selfheal.window import read_table
 
@@ -38,6 +38,8 @@ def sockshop(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Ask about every fault in its own pod, and count how often the right family of metrics is named."""
+    if not (data / "faults.csv").exists():
+        raise WrongUse(f"--data {data}: no faults.csv there; name the folder of the Sock-Shop set itself")
     faults = pd.read_csv(data / "faults.csv", parse_dates=["timestamp"])
     if faults.empty:
         raise NoData(f"{data / 'faults.csv'} lists no faults")
