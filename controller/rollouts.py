@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from controller.eviction import REVISION_LABEL, is_ready
+from controller.containers import WAITING_REASONS
+from controller.eviction import REVISION_LABEL, is_live, is_ready
 from controller.facts import (
     LONG_AGO,
     condition,
@@ -21,7 +22,7 @@ from controller.facts import (
     state,
     statuses,
 )
-from controller.model import Resource, Workload
+from controller.model import Resource, Symptom, Workload
 from controller.revisions import Health, Revision, history, is_current
 
 SUSPECT_FOR = timedelta(hours=1)
@@ -31,6 +32,8 @@ WELL = timedelta(minutes=2)
 SLOWEST = timedelta(minutes=5)
 LONGEST_BACK_OFF = timedelta(minutes=6)
 """A container in back-off is started again at least this often: 5 minutes and a little life."""
+TOGETHER = timedelta(seconds=10)
+"""Pods of one revision that were made so close together are in the same trouble."""
 ROLLING_KINDS = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
 
 
@@ -180,6 +183,49 @@ def in_progress(workload: Workload) -> bool:
         )
         return underway and progressing.get("status") != "False"
     if workload.ref.kind == "StatefulSet":
-        status = resource.get("status") or {}
-        return bool(status.get("updateRevision") and status.get("currentRevision") != status.get("updateRevision"))
+        return _updates(resource)
     return count(resource, "updatedNumberScheduled") < count(resource, "desiredNumberScheduled")
+
+
+def _updates(stateful_set: Resource) -> bool:
+    """Whether a StatefulSet is being updated; a partition keeps two revisions for as long as people want."""
+    status = stateful_set.get("status") or {}
+    rolling = ((stateful_set.get("spec") or {}).get("updateStrategy") or {}).get("rollingUpdate") or {}
+    kept = int(rolling.get("partition") or 0)
+    done = kept > 0 and count(stateful_set, "updatedReplicas") >= spec_replicas(stateful_set) - kept
+    differ = status.get("currentRevision") != status.get("updateRevision")
+    return bool(status.get("updateRevision") and differ and not done)
+
+
+def moves(workload: Workload, symptom: Symptom | None = None) -> bool:
+    """Whether a rollout is under way and gets on by itself; one whose new pods all fail stands.
+
+    Args:
+        workload: The target.
+        symptom: What is known to be wrong with it, if anything is.
+    """
+    if not in_progress(workload):
+        return False
+    rollout = Rollout.of(workload)
+    new = [pod for pod in workload.pods if is_live(pod) and rollout.is_newest(pod)]
+    if not new:
+        return symptom is None or not symptom.by_rollout
+    unready = [pod for pod in new if not is_ready(pod)]
+    return not unready or bool(coming(unready, symptom))
+
+
+def coming(pods: Iterable[Resource], symptom: Symptom | None = None) -> list[Resource]:
+    """Those of some pods that are not ready yet, and of which nothing says that they will not be."""
+    found = [pod for pod in pods if not is_ready(pod) and not _fails(pod)]
+    named = [created(pod) for pod in found if symptom is not None and pod["metadata"]["name"] == symptom.pod]
+    return [pod for pod in found if not any(abs(created(pod) - one) <= TOGETHER for one in named)]
+
+
+def _fails(pod: Resource) -> bool:
+    """Whether a pod shows a fault; init containers end by design."""
+    if condition(pod, "PodScheduled").get("reason") == "Unschedulable":
+        return True
+    found = [status for _, status in statuses(pod)]
+    waits = any(state(status, "waiting").get("reason") in WAITING_REASONS for status in found)
+    died = any((status.get("lastState") or {}).get("terminated") for status in found)
+    return waits or died or any(state(status, "terminated").get("exitCode") for status in found)

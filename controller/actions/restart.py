@@ -5,6 +5,7 @@ from __future__ import annotations
 from controller.eviction import broken_pods, check_budgets, evict, is_live, is_ready, name_of, restarts
 from controller.model import PlanRequest, Resource
 from controller.patching import Path, edit_workload, line, look, patch_of, refuse_paused, undo_of
+from controller.rollouts import moves
 from selfheal.errors import Refused
 from selfheal.policy import GROUP, Action
 from selfheal.remediation import Change
@@ -29,8 +30,8 @@ class Restart:
         """A rollout or one eviction, as ``strategy`` says.
 
         Raises:
-            Refused: ``NotRestartable``, ``RolloutPaused``, ``OnDelete``, ``NoPod``, ``OnlyReadyPod`` or
-                ``DisruptionBudget``.
+            Refused: ``NotRestartable``, ``RolloutPaused``, ``RolloutInProgress``, ``OnDelete``, ``NoPod``,
+                ``OnlyReadyPod`` or ``DisruptionBudget``.
         """
         kind = request.workload.ref.kind
         if kind not in ("Deployment", "StatefulSet", "DaemonSet"):
@@ -45,6 +46,11 @@ def _roll_out(request: PlanRequest) -> Change:
         raise Refused(
             "OnDelete",
             f"{workload.ref.workload} replaces pods only when they are deleted: use restart with `strategy: Evict`",
+        )
+    if moves(workload, request.symptom):
+        raise Refused(
+            "RolloutInProgress",
+            f"a rollout of {workload.ref.workload} goes on and replaces its pods anyway: wait for its end",
         )
     made = edit_workload(request, {RESTARTED: request.mark})
     stuck = broken_pods(workload)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from controller.actions import ACTIONS
 from controller.actions.restart import RESTARTED_BY
-from controller.model import Resource, Symptom
+from controller.model import Resource, Symptom, Workload
 from selfheal.errors import Refused
 from selfheal.policy import REMEDIATION_ANNOTATION, Action, AnomalyType
 from selfheal.remediation import Change
@@ -18,6 +19,7 @@ from tests.unit.controller.actions.server import MARK, request, there_and_back
 from tests.unit.controller.objects import (
     NOW,
     ago,
+    container,
     daemon_set,
     deployment,
     job,
@@ -26,7 +28,7 @@ from tests.unit.controller.objects import (
     template,
     workload,
 )
-from tests.unit.controller.pods import crashlooping, pod, running
+from tests.unit.controller.pods import crashlooping, imagepull, pod, running, waiting
 
 PLANNER = ACTIONS[Action.RESTART]
 EVICT: dict[str, Any] = {"restart": {"strategy": "Evict"}}
@@ -86,6 +88,62 @@ def test_a_paused_rollout_is_left_to_who_paused_it() -> None:
     refusal = _refusal(workload(target))
     assert refusal.reason == "RolloutPaused"
     assert "kubectl rollout resume -n shop deployment/cart" in str(refusal)
+
+
+def rolling(*new: Resource) -> Workload:
+    """A Deployment in the middle of a rollout, with these pods of the newest revision beside one of the older."""
+    target = deployment(revision=2, ready=1, updated=1, pod_template=template(container(image="shop:2")))
+    newest = replica_set(target, 2, replicas=1, created=ago(minutes=1))
+    older = replica_set(target, 1, replicas=1, ready=1, pod_template=template())
+    return workload(target, [*new, pod(older, 9)], [newest, older])
+
+
+NEWEST = replica_set(deployment(), 2)
+STARTING = waiting(reason="ContainerCreating")
+UNREADY = Symptom(AnomalyType.PROBE_FAILURE, "ReadinessFailing", "it is not ready", NOW, pod="cart-h2-1")
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        [],
+        [pod(NEWEST, 1)],
+        [pod(NEWEST, 1, statuses=[STARTING])],
+        [pod(NEWEST, 1, statuses=[crashlooping()]), pod(NEWEST, 2, statuses=[STARTING])],
+        [pod(NEWEST, 1, statuses=[running(ready=False)])],
+    ],
+    ids=["none yet", "a ready one", "one that starts", "one fails and one starts", "one that gets ready"],
+)
+def test_a_rollout_that_goes_on_is_not_restarted(new: list[Resource]) -> None:
+    refused = _refusal(rolling(*new))
+    assert refused.reason == "RolloutInProgress"
+    assert "goes on and replaces its pods anyway" in str(refused)
+
+
+@pytest.mark.parametrize(
+    ("new", "symptom"),
+    [
+        ([pod(NEWEST, 1, statuses=[crashlooping()])], None),
+        ([pod(NEWEST, 1, statuses=[imagepull()])], None),
+        ([pod(NEWEST, 1, statuses=[running(ready=False)])], UNREADY),
+        ([], replace(UNREADY, pod="", by_rollout=True)),
+    ],
+    ids=["it crashes", "its image is missing", "it does not get ready", "its pods are not let in"],
+)
+def test_a_rollout_that_is_itself_broken_may_be_restarted(new: list[Resource], symptom: Symptom | None) -> None:
+    assert PLANNER.plan(request(rolling(*new), symptom=symptom)).operations
+
+
+def test_a_stateful_set_that_is_kept_at_two_revisions_is_not_being_rolled_out() -> None:
+    target = stateful_set(current_revision=1, update_revision=2, updated=1)
+    target["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = 1
+    assert PLANNER.plan(request(workload(target, [pod(target, 0), pod(target, 1)]))).operations
+    target["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = 0
+    assert _refusal(workload(target, [pod(target, 0), pod(target, 1)])).reason == "RolloutInProgress"
+
+
+def test_a_pod_is_evicted_while_a_rollout_goes_on() -> None:
+    assert PLANNER.plan(request(rolling(pod(NEWEST, 1, statuses=[crashlooping()])), **EVICT)).operations
 
 
 def test_a_rollout_is_refused_where_pods_wait_to_be_deleted() -> None:
