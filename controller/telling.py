@@ -20,6 +20,8 @@ from selfheal.remediation import Attempt, AttemptResult, Outcome, Remediation, R
 
 _REPEAT_AFTER = 3600.0  # seconds after which the same refusal is told again
 _REMEMBERED = 10_000
+_TOLD = frozenset({"AlreadyHandled", "RetriesExhausted"})
+"""Refusals that only say that a Remediation has ended: that was told, and silence is promised until it clears."""
 
 _BAD = frozenset({Outcome.FAILED, Outcome.ERROR, Outcome.INCONCLUSIVE, Outcome.DENIED})
 _TIMES = ("decided", "applied", "recovered", "verified", "undone", "completed")
@@ -130,6 +132,8 @@ class Teller:
             self._refused.clear()
         self._refused[key] = self._clock()
         log(decision.message, step="Refused", workload=workload.ref.workload, reason=decision.reason)
+        if decision.reason in _TOLD:
+            return
         target = workload.ref.model_dump(by_alias=True)
         self._event(target, decision.reason, decision.message, "Refuse", "Warning", None)
         if policy is not None:

@@ -9,6 +9,7 @@ from controller.cluster.client import Api
 from controller.cluster.records import Records
 from controller.escalation import escalation
 from controller.metrics import Metrics
+from controller.model import Decision
 from controller.notify.base import NoticeQueue
 from controller.telling import Teller
 from selfheal.policy import Action
@@ -89,3 +90,13 @@ def test_it_is_told_once_as_a_warning_event_on_the_target_and_on_the_policy() ->
         ("SelfHealingPolicy", "Warning"),
     ]
     assert "toleration" in told[0]["note"]
+
+
+def test_after_the_end_of_a_remediation_its_incident_is_kept_quiet_about_but_other_refusals_are_told() -> None:
+    server = Server()
+    teller = Teller(Records(server, lambda: NOW), NoticeQueue(), Metrics(), lambda: 0.0)
+    for reason in ("RetriesExhausted", "AlreadyHandled"):
+        teller.refused(bad_rollout(), Decision(None, policy(), reason, "nothing more", refused=True))
+    assert server.events == []
+    teller.refused(bad_rollout(), Decision(None, policy(), "OutsideWindow", "not now", refused=True))
+    assert {one["reason"] for one in server.events} == {"OutsideWindow"}
