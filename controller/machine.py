@@ -25,8 +25,8 @@ from controller.model import (
     Wait,
     Workload,
 )
-from controller.releasing import is_restored
-from controller.verification import UNDO_TIMEOUT, USELESS, is_undone, judge, settings_of
+from controller.undoing import SETTLING, UNDO_TIMEOUT, is_undone
+from controller.verification import USELESS, judge, settings_of
 from selfheal.policy import Action, Mode, Policy
 from selfheal.remediation import Attempt, AttemptResult, Condition, ConditionType, Outcome, RemediationStatus, Source
 
@@ -132,12 +132,22 @@ def _before_acting(progress: Progress, status: RemediationStatus, policy: Policy
         if calm is not None:
             return calm
     elif not progress.symptoms:
-        return _over(status, "ClearedByItself", "the symptom is gone")
+        return _just_undone(progress, status) or _over(status, "ClearedByItself", "the symptom is gone")
     symptom = symptom_of(progress)
     tried = any(attempt.result in _TRIED for attempt in status.attempts)
     if symptom and not tried and progress.workload and disturbs_rollout(progress.workload, symptom):
         return Finish(Outcome.SKIPPED, "RolloutInProgress", "a newer rollout goes on, the trouble is in older pods")
     return None
+
+
+def _just_undone(progress: Progress, status: RemediationStatus) -> Wait | None:
+    """After an undo there are new pods, which look well until they fail as those before: wait and see."""
+    undone = status.condition(ConditionType.UNDONE)
+    if undone is None or all(one.result is not AttemptResult.UNDONE for one in status.attempts):
+        return None
+    until = undone.last_transition_time + settings_of(progress).stabilization_period
+    text = "the fix was undone: is the trouble still there?"
+    return Wait(until, "JustUndone", text) if progress.now < until else None
 
 
 def _ensemble_calm(progress: Progress, status: RemediationStatus) -> Step | None:
@@ -250,13 +260,15 @@ def _undoing(progress: Progress, status: RemediationStatus) -> Step:
     undone = status.condition(ConditionType.UNDONE)
     ended = last.ended_time or progress.now
     this_one = undone is not None and undone.last_transition_time >= ended
-    if is_restored(progress):
-        return Conclude(AttemptResult.UNDONE, is_undone(progress))
+    judgement = is_undone(progress)
+    if judgement.outcome in (Outcome.SUCCESSFUL, Outcome.INCONCLUSIVE):
+        return Conclude(AttemptResult.UNDONE, judgement)
+    if judgement.reason == SETTLING:
+        return Wait(progress.now + POLL, SETTLING, judgement.findings[-1].message, judgement)
     if undone is not None and this_one and undone.reason == "UndoFailed":
         return _undo_again(progress, last, undone, ended)
     if undone is None or not this_one or undone.reason != "UndoWritten":
         return Undo(last.reason or "Failed")
-    judgement = is_undone(progress)
     if judgement.outcome is None:
         return Wait(progress.now + POLL, judgement.reason, judgement.findings[0].message, judgement)
     return Finish(Outcome.ERROR, "UndoNotVerified", f"{last.action} failed, and its undo shows no effect: look at it")

@@ -145,7 +145,7 @@ class Finding:
 
     Attributes:
         name: ``ReplicasReady``, ``RestartsFlat``, ``SignalClear``, ``SpecKept``, ``EndpointCalm``; ``GrowthBounded``
-            where a leak was found.
+            where a leak was found; ``SpecRestored``, ``PodsRestored`` and ``SizesRestored`` of an undo.
         holds: True, False, or None for "cannot tell".
         message: For people, with the numbers.
     """

@@ -6,7 +6,7 @@ sizes that the kubelet reports are those that were asked for; its conditions say
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from controller.eviction import is_live
@@ -33,8 +33,13 @@ def resizes(workload: Workload, attempt: Attempt) -> tuple[Finding, str] | None:
         A finding that does not hold, and its reason (``RevertedByOwner``, ``ResizeInfeasible``, ``ResizeFailed``,
         ``ResizeDeferred`` or ``ResizeInProgress``); None when all are done.
     """
+    return resizes_of(workload, attempt.change.operations)
+
+
+def resizes_of(workload: Workload, operations: Sequence[Operation]) -> tuple[Finding, str] | None:
+    """The same of any resizes, those of an undo too."""
     by_uid = {pod["metadata"]["uid"]: pod for pod in workload.pods if is_live(pod)}
-    writes = [one for one in attempt.change.operations if one.verb == "Resize" and one.uid in by_uid]
+    writes = [one for one in operations if one.verb == "Resize" and one.uid in by_uid]
     states = [state for write in writes if (state := _state(by_uid[write.uid], write)) is not None]
     if not states:
         return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from controller.containers import WAITING_REASONS
-from controller.eviction import REVISION_LABEL, is_live, is_ready
+from controller.eviction import REVISION_LABEL, is_live, is_ready, waits_for_pods
 from controller.facts import (
     LONG_AGO,
     condition,
@@ -197,27 +197,34 @@ def _updates(stateful_set: Resource) -> bool:
     return bool(status.get("updateRevision") and differ and not done)
 
 
-def moves(workload: Workload, symptom: Symptom | None = None) -> bool:
+def moves(workload: Workload, known: Sequence[Symptom] = ()) -> bool:
     """Whether a rollout is under way and gets on by itself; one whose new pods all fail stands.
 
     Args:
         workload: The target.
-        symptom: What is known to be wrong with it, if anything is.
+        known: What is known to be wrong with it.
     """
     if not in_progress(workload):
         return False
-    rollout = Rollout.of(workload)
-    new = [pod for pod in workload.pods if is_live(pod) and rollout.is_newest(pod)]
+    new = newest_pods(workload)
     if not new:
-        return symptom is None or not symptom.by_rollout
+        held = waits_for_pods(workload) and any(_fails(pod) for pod in workload.pods if is_live(pod))
+        return not held and not any(one.by_rollout for one in known)
     unready = [pod for pod in new if not is_ready(pod)]
-    return not unready or bool(coming(unready, symptom))
+    return not unready or bool(coming(unready, known))
 
 
-def coming(pods: Iterable[Resource], symptom: Symptom | None = None) -> list[Resource]:
+def newest_pods(workload: Workload) -> list[Resource]:
+    """Live pods of the newest revision."""
+    rollout = Rollout.of(workload)
+    return [pod for pod in workload.pods if is_live(pod) and rollout.is_newest(pod)]
+
+
+def coming(pods: Iterable[Resource], known: Sequence[Symptom] = ()) -> list[Resource]:
     """Those of some pods that are not ready yet, and of which nothing says that they will not be."""
     found = [pod for pod in pods if not is_ready(pod) and not _fails(pod)]
-    named = [created(pod) for pod in found if symptom is not None and pod["metadata"]["name"] == symptom.pod]
+    names = {one.pod for one in known}
+    named = [created(pod) for pod in found if pod["metadata"]["name"] in names]
     return [pod for pod in found if not any(abs(created(pod) - one) <= TOGETHER for one in named)]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from controller.applied import applied, with_seen
 from controller.incidents import ended
 from controller.model import Apply, Conclude, Finding, Finish, Judgement, Progress, Propose, Step, Undo, Wait
+from controller.undoing import SETTLING, written_at
 from selfheal.errors import Conflict, Refused, SelfhealError, TemporaryError
 from selfheal.policy import Policy
 from selfheal.remediation import (
@@ -67,7 +68,7 @@ def remediation_status_after(
         return _with(status, reason="Retrying", message=str(error), next_step_time=progress.now + AGAIN)
     match step:
         case Wait():
-            return _waited(status, step)
+            return _waited(status, progress.now, step)
         case Propose():
             return _proposed(status, progress.now, step, change or Change(), dry_run, error)
         case Apply() if error is None:
@@ -87,9 +88,11 @@ def _with(status: RemediationStatus, **update: Any) -> RemediationStatus:
     return RemediationStatus.model_validate(dict(status) | update)
 
 
-def _waited(status: RemediationStatus, step: Wait) -> RemediationStatus:
+def _waited(status: RemediationStatus, now: datetime, step: Wait) -> RemediationStatus:
     times = status.times
-    if step.judgement is not None:
+    if step.reason == SETTLING and written_at(status) is None:
+        times = times.model_copy(update={"undone": now})
+    elif step.judgement is not None:
         times = times.model_copy(update={"recovered": step.judgement.recovered})
     polls = step.judgement is not None  # a moment that moves at each look is no news
     until = status.next_step_time if polls else step.until
@@ -197,12 +200,14 @@ def _tri(text: str) -> Any:
 def _restored(status: RemediationStatus, now: datetime, judgement: Judgement) -> RemediationStatus:
     evidence = (*status.attempts[-1].evidence, *lines(judgement.findings))
     message = "; ".join(one.message for one in judgement.findings) or "there was nothing to take back"
+    sure = judgement.outcome is Outcome.SUCCESSFUL
+    state, reason = ("True", "Undone") if sure else ("Unknown", judgement.reason)
     return _with(
         status,
         attempts=_attempted(status, result=AttemptResult.UNDONE, evidence=evidence),
-        conditions=with_condition(status.conditions, ConditionType.UNDONE, "True", judgement.reason, message, now),
-        times=status.times.model_copy(update={"undone": now}),
-        reason="Undone",
+        conditions=with_condition(status.conditions, ConditionType.UNDONE, _tri(state), judgement.reason, message, now),
+        times=status.times.model_copy(update={"undone": written_at(status) or now}),
+        reason=reason,
         message=message,
         next_step_time=None,
     )
@@ -212,7 +217,15 @@ def _undone(status: RemediationStatus, now: datetime, step: Undo, error: Selfhea
     kind = ConditionType.UNDONE
     if error is None:
         conditions = with_condition(_fresh(status, kind), kind, "Unknown", "UndoWritten", step.reason, now)
-        return _with(status, conditions=conditions, reason="UndoWritten", message=step.reason, next_step_time=None)
+        times = status.times.model_copy(update={"undone": now})
+        return _with(
+            status,
+            conditions=conditions,
+            times=times,
+            reason="UndoWritten",
+            message=step.reason,
+            next_step_time=None,
+        )
     conditions = with_condition(_fresh(status, kind), kind, "False", "UndoFailed", str(error), now)
     return _with(status, conditions=conditions, reason="UndoFailed", message=str(error), next_step_time=None)
 

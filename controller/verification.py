@@ -1,4 +1,4 @@
-"""Whether a fix, or its undo, has worked. Pure; the findings are made in evidence.py.
+"""Whether a fix has worked. Pure; the findings are made in evidence.py, undos are judged in undoing.py.
 
 Successful only when every known finding has held for ``stabilizationPeriod``, and ReplicasReady and SignalClear are
 known (for what only the ensemble saw, EndpointCalm too). Failed when the time is up, when trouble comes back after it
@@ -8,9 +8,9 @@ was gone, or when the change is gone. Inconclusive when the time is up and nothi
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from controller.applied import undo_of, with_seen
+from controller.applied import with_seen
 from controller.evidence import (
     SETTLING,
     endpoint_calm,
@@ -23,13 +23,9 @@ from controller.evidence import (
 )
 from controller.leaks import still_leaks
 from controller.model import Finding, Judgement, Progress
-from controller.releasing import is_restored
 from controller.resizing import DEFERRED, IN_PROGRESS, INFEASIBLE, REVERTED
 from selfheal.policy import Action, AnomalyType, Verification
 from selfheal.remediation import Outcome, RemediationStatus, Source
-
-UNDO_TIMEOUT = timedelta(seconds=30)
-"""An undo is a write of values: it is visible at once, or something is wrong."""
 
 WAITED_FOR = frozenset({DEFERRED, IN_PROGRESS})
 """Where a resize may stand without having failed, until the time is up."""
@@ -119,24 +115,3 @@ def _verdict(
         if contradicted
         else Judgement(Outcome.INCONCLUSIVE, findings, "CannotTell")
     )
-
-
-def is_undone(progress: Progress) -> Judgement:
-    """Whether what the newest attempt touched is as it was."""
-    attempts, now = progress.remediation.status.attempts, progress.now
-    if progress.workload is None:
-        return Judgement(Outcome.INCONCLUSIVE, (), "WorkloadGone")
-    if not attempts or not undo_of(attempts[-1]):
-        return Judgement(Outcome.SUCCESSFUL, (), "NothingToUndo", now)
-    if is_restored(progress):
-        theirs = attempts[-1].reason == REVERTED
-        text = (
-            "what somebody changed is theirs, nothing of ours is left"
-            if theirs
-            else "all that was touched is as it was"
-        )
-        finding = Finding("SpecRestored", True, text)
-        return Judgement(Outcome.SUCCESSFUL, (finding,), "Restored", now)
-    finding = Finding("SpecRestored", False, "what was touched is not as it was")
-    late = now - (attempts[-1].ended_time or now) > UNDO_TIMEOUT
-    return Judgement(Outcome.FAILED if late else None, (finding,), "NotRestored")

@@ -47,7 +47,7 @@ def _roll_out(request: PlanRequest) -> Change:
             "OnDelete",
             f"{workload.ref.workload} replaces pods only when they are deleted: use restart with `strategy: Evict`",
         )
-    if moves(workload, request.symptom):
+    if moves(workload, (request.symptom,) if request.symptom else ()):
         raise Refused(
             "RolloutInProgress",
             f"a rollout of {workload.ref.workload} goes on and replaces its pods anyway: wait for its end",

@@ -59,6 +59,7 @@ def test_what_did_not_help_is_undone_within_30_seconds_and_the_next_action_heals
     assert (first["action"], first["result"], first["reason"]) == ("restart", "Undone", "TimedOut")
     assert 0 <= seconds(first["endedTime"], status["times"]["undone"]) <= 30
     assert any(line.startswith("SpecRestored: yes") for line in first["evidence"])
+    assert any(line.startswith("PodsRestored: yes: 1 of 2 pods have the restored") for line in first["evidence"])
     assert (second["action"], second["result"], status["outcome"]) == ("rollback", "Successful", "Successful")
     assert shop.healthy("cart")
     assert RESTARTED not in template_annotations(shop)
