@@ -109,24 +109,36 @@ def disturbs_rollout(workload: Workload, symptom: Symptom) -> bool:
     return not Rollout.of(workload).is_newest(pod)
 
 
-def is_storm(situation: Situation) -> bool:
+def is_storm(config: HealingConfig, sick: int | None, percent: float) -> bool:
     """Whether so many workloads are sick that the trouble is none of theirs."""
-    enough = situation.unhealthy is None or situation.unhealthy >= STORM_FLOOR
-    return enough and situation.unhealthy_percent > situation.config.storm.max_unhealthy_percent
+    return (sick is None or sick >= STORM_FLOOR) and percent > config.storm.max_unhealthy_percent
+
+
+def storm(config: HealingConfig, sick: int | None, percent: float, last: datetime | None, now: datetime) -> str:
+    """Why single workloads are left alone now: a storm, or one that has just passed; the empty text without one.
+
+    Args:
+        config: The cluster-wide settings.
+        sick: How many targets are sick; None where that was not counted, so that the share alone decides.
+        percent: Their share.
+        last: When the share was last above the limit.
+        now: Aware.
+    """
+    if is_storm(config, sick, percent):
+        return (
+            f"{percent:.0f} % of the workloads are sick (limit {config.storm.max_unhealthy_percent} %): "
+            "look for what they have in common; single workloads are left alone"
+        )
+    if last is not None and now - last < config.storm.cooldown:
+        left = config.storm.cooldown - (now - last)
+        return f"a storm has just passed: {int(left.total_seconds())} s of its cooldown left"
+    return ""
 
 
 def _storm(situation: Situation) -> Refused | None:
-    storm = situation.config.storm
-    if is_storm(situation):
-        return Refused(
-            "Storm",
-            f"{situation.unhealthy_percent:.0f} % of the workloads are sick (limit {storm.max_unhealthy_percent} %): "
-            "look for what they have in common; single workloads are left alone",
-        )
-    if situation.last_storm is not None and situation.now - situation.last_storm < storm.cooldown:
-        left = storm.cooldown - (situation.now - situation.last_storm)
-        return Refused("Storm", f"a storm has just passed: {int(left.total_seconds())} s of its cooldown left")
-    return None
+    seen = (situation.unhealthy, situation.unhealthy_percent, situation.last_storm, situation.now)
+    text = storm(situation.config, *seen)
+    return Refused("Storm", text) if text else None
 
 
 def counts(remediation: Remediation) -> bool:

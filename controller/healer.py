@@ -160,8 +160,7 @@ class Healer:
             last_storm=self._world.last_storm,
             deleted=self._world.deleted(),
         )
-        sick, share = self._world.diagnosed()
-        if is_storm(replace(situation, unhealthy=sick, unhealthy_percent=share)):
+        if is_storm(config, *self._world.diagnosed()):
             self._world.storm_seen(now)
         return situation
 

@@ -37,6 +37,7 @@ FRESH = timedelta(minutes=2)
 REPLAN = frozenset({"Conflict", "PlanTooOld", "PolicyChanged"})
 """Reasons for which an attempt is planned anew: nothing was changed by it."""
 MOST_REPLANS = 5
+STORM = "so much is sick at once that nothing more is begun: it goes on when the storm and its cooldown are over"
 HALF = frozenset({"PolicyGone", "PolicyChanged"})
 """Reasons for which a plan that is half written is taken back, whatever ``undoOnFailure`` says."""
 _TRIED = frozenset({AttemptResult.FAILED, AttemptResult.UNDONE, AttemptResult.INCONCLUSIVE, AttemptResult.APPLIED})
@@ -209,6 +210,8 @@ def _half_written(progress: Progress, last: Attempt) -> Step:
 
 
 def _apply(progress: Progress, last: Attempt, patience: timedelta) -> Step:
+    if progress.storm:
+        return Wait(progress.now + POLL, "Storm", STORM, looks=True)
     if progress.now - last.started_time > patience:
         return Conclude(AttemptResult.ERROR, Judgement(Outcome.ERROR, (), "PlanTooOld"))
     return Apply()

@@ -231,12 +231,21 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Do nothing until a moment (or until something changes); ``judgement`` is where verification stands meanwhile."""
+    """Do nothing until a moment (or until something changes).
+
+    Attributes:
+        until: The moment.
+        reason: CamelCase constant.
+        message: For people.
+        judgement: Where verification stands meanwhile.
+        looks: Whether the moment is only that of the next look: it moves at each, and is no news.
+    """
 
     until: datetime
     reason: str
     message: str
     judgement: Judgement | None = None
+    looks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +302,7 @@ class Progress:
         now: Aware.
         predicted: End of the window that ``prediction`` rests on; an answer from before a change says nothing about
             the change. None where that is not known, which counts as new.
+        storm: Why no change may begin now, where so many workloads are sick at once; else the empty text.
         throttling: Percent of CPU periods in which the worst pod was throttled since the change; None where that is not
             known or of no interest.
     """
@@ -308,3 +318,4 @@ class Progress:
     predicted: datetime | None = None
     answered: datetime | None = None
     throttling: float | None = None
+    storm: str = ""

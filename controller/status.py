@@ -94,7 +94,7 @@ def _waited(status: RemediationStatus, now: datetime, step: Wait) -> Remediation
         times = times.model_copy(update={"undone": now})
     elif step.judgement is not None:
         times = times.model_copy(update={"recovered": step.judgement.recovered})
-    polls = step.judgement is not None  # a moment that moves at each look is no news
+    polls = step.looks or step.judgement is not None  # a moment that moves at each look is no news
     until = status.next_step_time if polls else step.until
     return _with(status, times=times, reason=step.reason, message=step.message, next_step_time=until)
 

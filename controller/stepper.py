@@ -16,6 +16,7 @@ from controller.actions import ACTIONS
 from controller.applied import announced, is_begun, undo_of
 from controller.cluster import Cluster, Key
 from controller.consent import answer_to
+from controller.coordination import is_storm, storm
 from controller.history import beyond_limit
 from controller.incidents import ended, written
 from controller.logs import log
@@ -40,7 +41,7 @@ from controller.symptoms import symptoms
 from controller.telling import Teller
 from controller.verdicts import Verdict, Verdicts
 from selfheal.errors import Conflict, PermanentError, Refused, SelfhealError, TemporaryError
-from selfheal.policy import Action, AnomalyType, Policy
+from selfheal.policy import Action, AnomalyType, HealingConfig, Policy
 from selfheal.remediation import (
     Attempt,
     AttemptResult,
@@ -156,6 +157,7 @@ class Stepper:
         now = self._clock()
         verdict, throttling = self._seen_by_the_endpoint(remediation, key, workload)
         answer = answer_to(remediation.status, self._world.answers(remediation))
+        config = read_config(self._cluster.records.config())
         return Progress(
             remediation=remediation,
             policy=self._world.policy_of(remediation.spec.policy_ref),
@@ -164,11 +166,18 @@ class Stepper:
             prediction=verdict.prediction if verdict else None,
             approval=answer.approval if answer else None,
             answered=answer.given if answer else None,
-            config=read_config(self._cluster.records.config()),
+            config=config,
             now=now,
             predicted=verdict.end if verdict else None,
             throttling=throttling,
+            storm=self._storm(config, now),
         )
+
+    def _storm(self, config: HealingConfig, now: datetime) -> str:
+        """Why no change may begin now; an open Remediation is as sick as any, and is counted by nobody else."""
+        if is_storm(config, *self._world.diagnosed()):
+            self._world.storm_seen(now)
+        return storm(config, *self._world.unhealthy(), self._world.last_storm, now)
 
     def _seen_by_the_endpoint(
         self, remediation: Remediation, key: Key, workload: Workload | None
