@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
@@ -148,19 +148,27 @@ def counts(remediation: Remediation) -> bool:
 
 
 def _budget(situation: Situation) -> Refused | None:
-    budget = situation.config.budget
-    known = {(one.namespace, one.name): one for one in (*situation.deleted, *situation.history)}
-    counted = [one for one in known.values() if counts(one)]
-    recent = [one for one in counted if situation.now - _begun(one) < HOUR]
-    here = [one for one in recent if one.namespace == situation.workload.ref.namespace]
+    """Two budgets of the same size: of what may have changed something, and of records that ended without a change."""
+    budget, here = situation.config.budget, situation.workload.ref.namespace
+    known = {(one.namespace, one.name): one for one in (*situation.deleted, *situation.history)}.values()
+    recent = [one for one in known if situation.now - _begun(one) < HOUR]
+    acting, harmless = [one for one in recent if counts(one)], [one for one in recent if not counts(one)]
+    hourly = "in the last hour (maxPerHour)"
+    locally = "in this namespace in the last hour (maxPerNamespacePerHour)"
     for found, most, what in (
-        (sum(one.is_open for one in counted), budget.max_concurrent, "open (maxConcurrent)"),
-        (len(recent), budget.max_per_hour, "in the last hour (maxPerHour)"),
-        (len(here), budget.max_per_namespace_per_hour, "in this namespace in the last hour (maxPerNamespacePerHour)"),
+        (sum(one.is_open for one in known), budget.max_concurrent, "open (maxConcurrent)"),
+        (len(acting), budget.max_per_hour, hourly),
+        (_within(acting, here), budget.max_per_namespace_per_hour, locally),
+        (len(harmless), budget.max_per_hour, f"that ended without a change {hourly}"),
+        (_within(harmless, here), budget.max_per_namespace_per_hour, f"that ended without a change {locally}"),
     ):
         if found >= most:
             return Refused("BudgetExhausted", f"{found} remediations {what}, {most} are allowed")
     return None
+
+
+def _within(remediations: Iterable[Remediation], namespace: str) -> int:
+    return sum(one.namespace == namespace for one in remediations)
 
 
 def _begun(remediation: Remediation) -> datetime:

@@ -89,7 +89,6 @@ def test_the_hourly_budget_counts_what_may_have_changed_something_and_forgets_af
         return decide(situation(SICK, policy(), history=(past,), config=config)).reason
 
     assert verdict(Outcome.FAILED, 59) == "BudgetExhausted"
-    assert verdict(Outcome.OBSERVED, 59) == "Opened"
     assert verdict(Outcome.FAILED, 61) == "Opened"
 
 
