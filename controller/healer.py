@@ -21,6 +21,7 @@ from controller.metrics import Metrics
 from controller.model import Decision, Resource, Situation, Symptom, Workload
 from controller.observe import OWN_KINDS, StoredPolicy, World, read_config, target_key
 from controller.reconcile import decide
+from controller.recording import Recorder
 from controller.roots import Roots
 from controller.settings import Settings
 from controller.status import cleared, first_status, judged_later, policy_status
@@ -79,6 +80,7 @@ class Healer:
         self._settings = settings
         self._clock = clock
         self._wake = wake
+        self.recorder = Recorder(cluster.healthy, world, settings.namespace)
         self._stepper = Stepper(cluster, world, verdicts, teller, clock)
         self._opening = threading.Lock()
         self._ticks = 0
@@ -221,6 +223,7 @@ class Healer:
             self._wake(key)
         for stored in self._world.policies():
             self._wake(policy_key(stored.resource))
+        self.recorder.record(now)
         self._measure(now)
         self._metrics.observed(now)
         return self._settings.tick_seconds * random.uniform(0.9, 1.1)

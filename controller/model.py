@@ -71,6 +71,7 @@ class Workload:
         quotas: ResourceQuotas of the namespace.
         nodes: Nodes its pods run on (for allocatable).
         remembered: How many replicas a watch of this process saw last, before there were none; 0 where it saw none.
+        recorded: Names of revisions that were noted as healthy while they were, the newest note first.
     """
 
     ref: TargetRef
@@ -84,6 +85,7 @@ class Workload:
     quotas: tuple[Resource, ...] = ()
     nodes: tuple[Resource, ...] = ()
     remembered: int = 0
+    recorded: tuple[str, ...] = ()
 
     @property
     def annotations(self) -> Mapping[str, str]:

@@ -13,6 +13,7 @@ from datetime import datetime
 from controller.cluster.paths import WORKLOAD_KINDS, Key
 from controller.coordination import STORM_FLOOR
 from controller.facts import spec_replicas
+from controller.healthy import name_of as name_in_notes
 from controller.idling import SCALABLE, may_be_zero_by_mistake
 from controller.model import Resource, Workload
 from controller.reconcile import fits
@@ -47,6 +48,7 @@ class World(Stored):
         self._many = False
         self._last_storm: datetime | None = None
         self._targets: tuple[int, frozenset[Key]] = (-1, frozenset())
+        self._healthy: Mapping[str, tuple[str, tuple[str, ...]]] = {}
 
     # Pods and workloads.
 
@@ -174,9 +176,16 @@ class World(Stored):
     # What the others ask.
 
     def remembering(self, key: Key, workload: Workload) -> Workload:
-        """A workload as it was read, with the replicas it had before it had none, as far as a watch has seen them."""
+        """A workload as it was read, with what was seen of it before: its replicas, and revisions that were healthy."""
         with self._lock:
-            return replace(workload, remembered=self._replicas.get(key, 0))
+            uid, names = self._healthy.get(name_in_notes(key), ("", ()))
+            recorded = names if uid == workload.ref.uid else ()
+            return replace(workload, remembered=self._replicas.get(key, 0), recorded=recorded)
+
+    def know_healthy(self, noted: Mapping[str, tuple[str, tuple[str, ...]]]) -> None:
+        """What the notes say: uid and healthy revisions of a workload, by its name there."""
+        with self._lock:
+            self._healthy = noted
 
     def open_for(self, key: Key) -> Remediation | None:
         """The open Remediation of a workload."""

@@ -22,6 +22,8 @@ DESIRED = "deployment.kubernetes.io/desired-replicas"
 BAD_REVISIONS = f"{GROUP}/bad-revisions"
 """On a workload: names of the ReplicaSets or ControllerRevisions that we rolled back from, comma-separated."""
 KEPT_BAD = 10
+Evidence = tuple["Health", str, bool] | None
+"""What is known, why, and whether pods that are there now say so."""
 
 
 class Health(IntEnum):
@@ -30,7 +32,8 @@ class Health(IntEnum):
     BAD = 0
     DOUBTFUL = 1
     UNKNOWN = 2
-    PROVEN = 3
+    COMPLETED = 3
+    PROVEN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Revision:
         health: What is known of it.
         evidence: Why, for people.
         labels: Values of the revision label that its pods carry.
+        serves: Whether it is proven by what there is now, not by what was noted earlier.
+        recorded: Whether it was noted as healthy while it was.
     """
 
     name: str
@@ -52,6 +57,8 @@ class Revision:
     health: Health = Health.UNKNOWN
     evidence: str = "nothing speaks against it"
     labels: frozenset[str] = frozenset()
+    serves: bool = False
+    recorded: bool = False
 
 
 def bare(template: Resource) -> Resource:
@@ -97,29 +104,38 @@ def _judged(workload: Workload, revision: Resource) -> Revision:
     template = revision["data"]["spec"]["template"] if "data" in revision else revision["spec"]["template"]
     label = (revision["metadata"].get("labels") or {}).get(REVISION_LABEL, name)
     labels = frozenset({name, label})
-    found = Revision(name, _number(revision), bare(template), labels=labels)
+    recorded = name in workload.recorded
     judge = _of_replica_set if "data" not in revision else _of_controller_revision
+    seen = judge(workload, revision, labels)
     if name in bad_names(workload):
         health, evidence = Health.BAD, "it was rolled back from before"
+    elif recorded and not _speaks_louder(seen):
+        health, evidence = (
+            Health.PROVEN,
+            "it was noted as healthy while it ran: all its pods were ready for two minutes",
+        )
     else:
-        health, evidence = judge(workload, revision, labels) or (found.health, found.evidence)
-    return Revision(name, found.number, found.template, health, evidence, labels)
+        health, evidence = seen[:2] if seen else (Health.UNKNOWN, "nothing speaks against it")
+    serves = seen is not None and seen[0] >= Health.COMPLETED
+    return Revision(name, _number(revision), bare(template), health, evidence, labels, serves, recorded)
 
 
-Evidence = tuple[Health, str] | None
+def _speaks_louder(seen: Evidence) -> bool:
+    """Whether what is seen counts more than a note: pods of it that are there now, ready or not."""
+    return seen is not None and (seen[0] is Health.PROVEN or seen[2])
 
 
 def _of_replica_set(workload: Workload, revision: Resource, _labels: frozenset[str]) -> Evidence:
     status = revision.get("status") or {}
     ready = max(status.get("availableReplicas", 0), status.get("readyReplicas", 0))
     if ready:
-        return Health.PROVEN, f"{ready} of its pods are ready now"
+        return Health.PROVEN, f"{ready} of its pods are ready now", True
     if status.get("replicas", 0):
-        return Health.BAD, f"none of its {status['replicas']} pods is ready"
+        return Health.BAD, f"none of its {status['replicas']} pods is ready", True
     if _was_never_available(workload, revision):
-        return Health.BAD, "the workload was unavailable before it came and all the time since"
+        return Health.BAD, "the workload was unavailable before it came and all the time since", False
     if _never_grew(workload, revision):
-        return Health.DOUBTFUL, "its rollout never went beyond the first step"
+        return Health.DOUBTFUL, "its rollout never went beyond the first step", False
     return None
 
 
@@ -155,9 +171,9 @@ def _of_controller_revision(workload: Workload, revision: Resource, labels: froz
     status = workload.resource.get("status") or {}
     completed = status.get("currentRevision")
     if ready:
-        return Health.PROVEN, f"{ready} of its pods are ready now"
+        return Health.PROVEN, f"{ready} of its pods are ready now", True
     if revision["metadata"]["name"] == completed and completed != status.get("updateRevision"):
-        return Health.PROVEN, "it is the last one whose rollout was completed"
+        return Health.COMPLETED, "it is the last one whose rollout was completed", False
     if pods:
-        return Health.BAD, f"none of its {len(pods)} pods is ready"
+        return Health.BAD, f"none of its {len(pods)} pods is ready", True
     return None

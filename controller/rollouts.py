@@ -70,8 +70,9 @@ class Rollout:
     def came_with_newest(self, failing: Sequence[Resource], now: datetime, *, grows: bool = False) -> bool:
         """Whether the trouble is in the newest revision only, and an older one was healthy as far as can be told.
 
-        Strong evidence: pods of an older revision are ready. Else the failing pods must have failed from their start,
-        or soon after it, and nothing may speak against an older revision.
+        Strong evidence: pods of an older revision are ready; then, that the newest itself was noted as healthy. Else
+        the failing pods must have failed from their start, or soon after it, and nothing may speak against an older
+        revision.
 
         Args:
             failing: Pods with the trouble.
@@ -80,9 +81,11 @@ class Rollout:
         """
         if not self.older or not all(self.is_newest(pod) for pod in failing):
             return False
-        best = max(one.health for one in self.older)
-        if best is Health.PROVEN:
+        if any(one.serves for one in self.older):
             return True
+        best = max(one.health for one in self.older)
+        if self.newest is not None and self.newest.recorded and not grows:
+            return False
         if best is Health.BAD or not all(_soon(pod, now) for pod in failing):
             return False
         return grows or not any(self._lived_well(pod, now) for pod in failing)

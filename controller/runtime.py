@@ -115,6 +115,7 @@ class Runtime:
     def _begin(self) -> None:
         """Lead: go on with every open Remediation, whoever began it."""
         self._read()
+        self._healer.recorder.load()
         self.metrics.leads(True)
         self._leads = True
         open_now = self._open()
@@ -162,6 +163,8 @@ class Runtime:
     def _observe_workload(self, kind: str, resource: Resource, gone: bool) -> None:
         key = self._world.observe(kind, resource, might_be_sick(resource), gone)
         owner = key or self._world.owner(kind, resource)
+        if owner is not None:
+            self._healer.recorder.observe(owner, kind, resource, gone)
         if owner is None or not self._world.opted_in(owner.namespace):
             return
         if key is not None or self._world.open_for(owner) is not None:

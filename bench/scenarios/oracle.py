@@ -34,6 +34,8 @@ CLUSTER_WIDE = ("Node", "ClusterRole", "ClusterRoleBinding")
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 _KUBERNETES = "deployment.kubernetes.io/"
 """Annotations that its own controllers write."""
+_NOTEBOOK = (SYSTEM, "configmaps", "selfheal-healthy-revisions")
+"""Where the controller keeps which revisions were healthy."""
 _CAPS = {"memory": "4Gi", "cpu": "4"}
 Key = tuple[str, str, str]
 """Kind, namespace, name."""
@@ -195,9 +197,14 @@ def writes(stage: Stage, since: int) -> list[Resource]:
         stage: Where.
         since: Bytes of the log to skip.
     """
-    with audit_log(stage).open("rb") as log:
-        log.seek(min(since, audit_log(stage).stat().st_size))
-        entries = [json.loads(line) for line in log.read().decode(errors="replace").splitlines() if _is_whole(line)]
+    return changes(audit_log(stage), since)
+
+
+def changes(log: Path, since: int) -> list[Resource]:
+    """The same, of any audit log."""
+    with log.open("rb") as file:
+        file.seek(min(since, log.stat().st_size))
+        entries = [json.loads(line) for line in file.read().decode(errors="replace").splitlines() if _is_whole(line)]
     return [entry for entry in entries if _is_write(entry)]
 
 
@@ -208,6 +215,8 @@ def _is_whole(line: str) -> bool:
 def _is_write(entry: Resource) -> bool:
     about = entry.get("objectRef") or {}
     ours = about.get("apiGroup") == "aiops.example.com" or about.get("resource") in ("leases", "events")
+    ours = ours or (about.get("namespace"), about.get("name")) == (SYSTEM, "selfheal-healthy-revisions")
+    ours = ours or (about.get("namespace"), about.get("resource"), about.get("name")) == _NOTEBOOK
     return (
         entry.get("user", {}).get("username") == USER
         and not ours

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from controller.cluster.client import Api
+from controller.cluster.healthy import HealthyRevisions
 from controller.cluster.lease import LeaseStore
 from controller.cluster.paths import Key
 from controller.cluster.reader import Reader
@@ -16,7 +17,7 @@ __all__ = ["Api", "Cluster", "Key", "LeaseStore", "Reader", "Records", "Writer"]
 
 
 class Cluster:
-    """One API server: ``read`` workloads, ``write`` operations, keep ``records``.
+    """One API server: ``read`` workloads, ``write`` operations, keep ``records``, note ``healthy`` revisions.
 
     Args:
         api: The transport.
@@ -27,6 +28,7 @@ class Cluster:
         self.read = Reader(api)
         self.write = Writer(api)
         self.records = Records(api)
+        self.healthy = HealthyRevisions(api)
 
     def fence(self, allowed: Callable[[], bool]) -> None:
         """From now on, ask before anything is written."""

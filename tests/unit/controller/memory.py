@@ -99,7 +99,7 @@ class MemoryApi(Api):
         found = self.objects.get(_plain(path))
         if found is not None:
             return copy.deepcopy(found)
-        if not path.endswith("s"):
+        if not path.endswith("s") or path.split("/")[-2].endswith("s"):  # one object of a kind, not all of it
             raise NotFound(path)
         items = [one for where, one in sorted(self.objects.items()) if _in(where, path)]
         return {"items": copy.deepcopy(items), "metadata": {}}

@@ -1,5 +1,6 @@
 """Whether trouble came with the newest revision, where no older pod is left to compare with."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -26,6 +27,23 @@ def rolled_out(status: Resource, born: datetime, completed: datetime) -> Workloa
 
 def came_by_rollout(workload: Workload) -> bool:
     return symptoms(workload, NOW)[0].by_rollout
+
+
+def test_what_breaks_a_revision_that_was_noted_as_healthy_did_not_come_with_it() -> None:
+    sick = rolled_out(pods.crashlooping(restarts=2), ago(minutes=1), ago(minutes=1))
+    assert came_by_rollout(sick)
+    assert not came_by_rollout(replace(sick, recorded=("cart-h2", "cart-h1")))
+    assert came_by_rollout(replace(sick, recorded=("cart-h1",)))
+
+
+def test_a_note_about_an_older_revision_blames_no_rollout_that_went_well() -> None:
+    sick = rolled_out(pods.crashlooping(restarts=4), ago(minutes=30), ago(minutes=30))
+    assert not came_by_rollout(replace(sick, recorded=("cart-h1",)))
+
+
+def test_memory_may_fill_up_in_a_revision_that_was_noted_as_healthy() -> None:
+    sick = rolled_out(pods.oom(restarts=2), ago(minutes=30), ago(minutes=30))
+    assert came_by_rollout(replace(sick, recorded=("cart-h2",)))
 
 
 def test_what_breaks_half_an_hour_after_a_good_rollout_did_not_come_by_it() -> None:

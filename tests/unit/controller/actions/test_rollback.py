@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -170,6 +171,37 @@ def test_only_the_newest_bad_revisions_are_remembered() -> None:
     target = shop(2, (1, {}), annotations={BAD_REVISIONS: many})
     names = there_and_back(target, PLANNER.plan(request(target)))["metadata"]["annotations"][BAD_REVISIONS].split(",")
     assert (len(names), names[0], names[-1]) == (10, "cart-x1", "cart-h2")
+
+
+def test_a_revision_that_was_noted_as_healthy_is_preferred_to_newer_ones_of_which_nothing_is_known() -> None:
+    target = replace(shop(4, (3, {}), (2, {}), (1, {})), recorded=("cart-h4", "cart-h2", "cart-h1"))
+    change = PLANNER.plan(request(target))
+    assert image(there_and_back(target, change)) == "registry.local/shop:2"
+    assert "noted as healthy while it ran" in change.note
+
+
+@pytest.mark.parametrize(
+    ("known", "annotations"), [({"replicas": 1}, {}), ({}, {BAD_REVISIONS: "cart-h2"})], ids=["fails now", "bad"]
+)
+def test_a_note_does_not_outweigh_what_speaks_against_a_revision_now(
+    known: dict[str, Any], annotations: dict[str, str]
+) -> None:
+    target = replace(shop(3, (2, known), (1, {}), annotations=annotations), recorded=("cart-h2",))
+    assert rolled_back(target) == "registry.local/shop:1"
+
+
+def test_a_stateful_set_goes_back_to_the_revision_that_was_noted() -> None:
+    target = stateful_set(current_revision=4, pod_template=version(4), ready=0)
+    revisions = [controller_revision(target, number, pod_template=version(number)) for number in (4, 3, 2)]
+    assert rolled_back(workload(target, revisions=revisions, recorded=("store-r2",))) == "registry.local/shop:2"
+    assert rolled_back(workload(target, revisions=revisions)) == "registry.local/shop:3"
+
+
+def test_a_note_counts_more_than_a_rollout_that_was_completed_without_replicas() -> None:
+    target = stateful_set(current_revision=3, update_revision=4, pod_template=version(4), ready=0)
+    revisions = [controller_revision(target, number, pod_template=version(number)) for number in (4, 3, 2)]
+    assert rolled_back(workload(target, revisions=revisions, recorded=("store-r2",))) == "registry.local/shop:2"
+    assert rolled_back(workload(target, revisions=revisions)) == "registry.local/shop:3"
 
 
 def test_a_rollback_looks_no_further_back_than_search_depth() -> None:

@@ -1,0 +1,142 @@
+"""The notes about healthy revisions: written once a tick by what watches told, and used by the next rollback."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from controller.cluster import Key
+from controller.model import Resource
+from controller.recording import Recorder
+from selfheal.errors import Unavailable
+from selfheal.policy import SYSTEM_NAMESPACE
+from tests.unit.controller import objects
+from tests.unit.controller.memory import Stage
+from tests.unit.controller.objects import NAMESPACE
+from tests.unit.controller.records import healthy, policy
+
+NOTES = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/configmaps/selfheal-healthy-revisions"
+CART = Key(NAMESPACE, "Deployment", "cart")
+ENTRY = "shop.Deployment.cart"
+
+
+def stage(data: dict[str, str] | None = None, *, there: bool = True) -> Stage:
+    """A healthy cart that a policy targets, and the notes."""
+    found = Stage(healthy())
+    found.put_policy(policy())
+    if there:
+        meta = {"name": "selfheal-healthy-revisions", "namespace": SYSTEM_NAMESPACE, "uid": "notes"}
+        found.api.store(NOTES, {"metadata": meta} | ({"data": data} if data else {}))
+    hear(found.healer.recorder)
+    return found
+
+
+def hear(recorder: Recorder, gone: bool = False) -> None:
+    """What watches tell of the cart."""
+    cart = healthy()
+    recorder.observe(CART, "Deployment", cart.resource, gone)
+    for pod in cart.pods:
+        recorder.observe(CART, "Pod", pod, gone)
+
+
+def notes(found: Stage) -> dict[str, Any]:
+    """As stored."""
+    return {key: json.loads(text) for key, text in found.api.objects[NOTES].get("data", {}).items()}
+
+
+def patches(found: Stage) -> int:
+    """How often the notes were written."""
+    return len(found.api.writes("configmaps"))
+
+
+def test_a_revision_that_is_healthy_is_noted_once() -> None:
+    found = stage()
+    for _ in range(3):
+        found.healer.tick()
+    assert notes(found)[ENTRY]["revisions"] == ["cart-h1"]
+    assert notes(found)[ENTRY]["uid"] == healthy().ref.uid
+    assert patches(found) == 1
+
+
+def test_reading_the_notes_costs_one_call_a_tick_however_many_workloads_there_are() -> None:
+    found = stage()
+    before = found.api.calls.count(("GET", NOTES))
+    found.healer.tick()
+    assert found.api.calls.count(("GET", NOTES)) == before + 1
+
+
+def test_what_no_policy_targets_is_not_noted() -> None:
+    found = stage()
+    found.put_policy(policy(selector={"matchLabels": {"app": "other"}}))
+    found.healer.tick()
+    assert patches(found) == 0
+
+
+def test_what_was_noted_is_known_to_the_replica_that_takes_over() -> None:
+    found = stage()
+    found.healer.tick()
+    successor = found.succeed()
+    successor.healer.recorder.load()
+    assert successor.world.remembering(CART, healthy()).recorded == ("cart-h1",)
+
+
+def test_notes_about_another_workload_of_the_same_name_are_not_used() -> None:
+    other = json.dumps({"uid": "another", "revisions": ["cart-h9"], "at": 1})
+    found = stage({ENTRY: other})
+    found.healer.recorder.load()
+    assert found.world.remembering(CART, healthy()).recorded == ()
+
+
+def test_a_workload_that_is_gone_is_forgotten_after_some_ticks() -> None:
+    old = json.dumps({"uid": "gone", "revisions": ["till-1"], "at": 1})
+    found = stage({"shop.Deployment.till": old})
+    for _ in range(4):
+        found.healer.tick()
+    assert "shop.Deployment.till" in notes(found)
+    found.healer.tick()
+    assert notes(found).keys() == {ENTRY}
+
+
+@pytest.mark.parametrize("text", ["", "no json", "[]", '{"uid": 1}', "null"])
+def test_what_cannot_be_read_says_nothing_and_is_written_over(text: str) -> None:
+    found = stage({ENTRY: text, "theirs": "x"})
+    found.healer.recorder.load()
+    assert found.world.remembering(CART, healthy()).recorded == ()
+    found.healer.tick()
+    stored: Resource = found.api.objects[NOTES]["data"]
+    assert json.loads(stored[ENTRY])["revisions"] == ["cart-h1"]
+    assert stored["theirs"] == "x"
+
+
+def test_without_the_notes_one_line_says_so_and_everything_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    found = stage(there=False)
+    for _ in range(3):
+        found.healer.tick()
+    said = [one for one in caplog.records if "healthy revisions are not noted" in one.getMessage()]
+    assert len(said) == 1
+
+
+def test_an_api_server_that_refuses_the_patch_does_not_stop_the_tick() -> None:
+    found = stage()
+    found.api.failing.append(Unavailable("the API server does not answer"))
+    assert found.healer.tick() > 0
+    assert notes(found) == {}
+    found.healer.tick()
+    assert notes(found).keys() == {ENTRY}
+
+
+def test_a_workload_that_was_deleted_is_not_noted() -> None:
+    found = stage()
+    hear(found.healer.recorder, gone=True)
+    found.healer.tick()
+    assert patches(found) == 0
+
+
+def test_nothing_is_kept_of_pods_that_are_gone() -> None:
+    found = stage()
+    cart = healthy()
+    for pod in cart.pods:
+        found.healer.recorder.observe(CART, "Pod", pod, True)
+    assert found.healer.recorder.healthy(CART, objects.NOW) is None
