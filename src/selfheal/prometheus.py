@@ -24,12 +24,13 @@ from urllib3.util.retry import Retry
 
 from selfheal.catalogue import BY_NAME, CATALOGUE, Query, Scope
 from selfheal.errors import Forbidden, Unavailable, WrongUse
-from selfheal.series import Collected, Grid, Owners, WindowSet
+from selfheal.series import Collected, Grid, Owners, Silences, WindowSet
 
 __all__ = ["ProbeResult", "Progress", "PrometheusClient", "WindowSet"]
 
 # The catalogue's metrics all begin with their exporter's prefix, which PromQL's own words and labels do not.
 _SOURCE = re.compile(r"\b(?:instance|node|kube|container|apiserver|etcd|http)[a-z0-9]*[_:][A-Za-z0-9_:]+")
+_TELLTALES = {"container_": "container_memory_working_set_bytes", "kube_": "kube_pod_owner"}
 _LOOKBACK = 300.0  # seconds that Prometheus' own staleness rule looks back; older data is no data
 
 Progress = Callable[[str, int, int], None]
@@ -175,8 +176,13 @@ class PrometheusClient:
         chosen = [query for query in _chosen(names) if names is not None or query.scope in scopes]
         owners = self._owners(grid)
         collected = Collected(grid, chosen, workloads)
+        silences: dict[str, Silences] = {}
         for done, query in enumerate(chosen, 1):
-            collected.add(query, *self._query_range(query, grid), owners)
+            series, form, error = self._query_range(query, grid)
+            source = _source(form)
+            if series and source not in silences:
+                silences[source] = self._silences(source, grid)
+            collected.add(query, series, form, error, owners, silences.get(source, Silences()))
             if progress:
                 progress(query.name, done, len(chosen))
         return collected.result()
@@ -246,6 +252,16 @@ class PrometheusClient:
                 return found, form, ""
         return [], "", "; ".join(errors)
 
+    def _silences(self, source: str, grid: Grid) -> Silences:
+        """When nothing of an exporter was scraped; none where that cannot be asked."""
+        behind, every = int(grid.span + 2 * _LOOKBACK), max(1, int(min(grid.step, _LOOKBACK / 5)))
+        try:
+            found = self._instant(f"max(timestamp({source}))[{behind}s:{every}s]", grid.end)
+        except PrometheusApiClientException:
+            return Silences()  # the samples themselves were answered
+        newest = [float(text) for series in found for _, text in series["values"]]
+        return Silences.read(newest, grid.end.timestamp())
+
     def _owners(self, grid: Grid) -> Owners:
         """Who owned what at any time of the grid."""
         span = f"[{max(int(grid.span), int(_LOOKBACK))}s]"
@@ -310,6 +326,13 @@ def _chosen(names: Iterable[str] | None) -> list[Query]:
     if unknown:
         raise WrongUse(f"no such metric in the catalogue: {', '.join(unknown)}")
     return [BY_NAME[name] for name in wanted]
+
+
+def _source(form: str) -> str:
+    """A metric that tells when a form's exporter was scraped; one for all of cAdvisor's, and one for the cluster's."""
+    found = _SOURCE.search(form)
+    name = found[0] if found else ""
+    return next((source for start, source in _TELLTALES.items() if name.startswith(start)), name)
 
 
 def _pod(labels: dict[str, str]) -> tuple[str, str]:

@@ -8,13 +8,20 @@ action on one workload.
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
+import statistics
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from selfheal.catalogue import BY_NAME, Query, Scope
+
+_FEWEST_SCRAPES = 3  # so that it can be said how far apart they usually are
+_TOO_LONG = 2.5  # times as far apart: one lost scrape does no harm
+_WINDOW = re.compile(r"\[(\d+)m\]")
 
 _MOST_POINTS = 10_000  # Prometheus refuses more than 11,000 points a series in one range query
 
@@ -129,6 +136,46 @@ class Owners:
         return self.gone.get((labels.get("namespace", ""), labels.get("pod", "")), math.inf)
 
 
+@dataclass(frozen=True, slots=True)
+class Silences:
+    """When an exporter was not scraped, as times (seconds since the epoch) between two samples too far apart.
+
+    Prometheus bridges such a time: a gauge's last value is repeated for five minutes, and a rate whose window begins in
+    the silence is worked out from what is left of it, at a third of the truth or less. Neither is an observation.
+
+    Attributes:
+        spans: Last sample before the silence, first one after it; infinite where it lasts.
+        usual: Seconds between two samples as a rule.
+    """
+
+    spans: tuple[tuple[float, float], ...] = ()
+    usual: float = 0.0
+
+    @classmethod
+    def read(cls, newest: Iterable[float], end: float) -> Silences:
+        """From the times of an exporter's newest sample, asked again and again.
+
+        Args:
+            newest: Seconds since the epoch, growing; repeated while nothing new comes.
+            end: The last moment that was asked about.
+        """
+        times = sorted(set(newest))
+        if len(times) < _FEWEST_SCRAPES:
+            return cls()
+        usual = statistics.median(later - earlier for earlier, later in itertools.pairwise(times))
+        pairs = itertools.pairwise([*times, math.inf] if end - times[-1] > _TOO_LONG * usual else times)
+        return cls(tuple((a, b) for a, b in pairs if b - a > _TOO_LONG * usual), usual)
+
+    def hide(self, moment: float, lookback: float) -> bool:
+        """Whether a value at a moment rests on a silence.
+
+        Args:
+            moment: Seconds since the epoch.
+            lookback: Seconds that the value looks back; 0 for a gauge.
+        """
+        return any(last + self.usual < moment < first + lookback for last, first in self.spans)
+
+
 class Collected:
     """Series as they arrive, put on the grid."""
 
@@ -142,16 +189,35 @@ class Collected:
         self._forms: dict[str, str] = {}
         self._failed: dict[str, str] = {}
 
-    def add(self, query: Query, series: Iterable[Any], form: str, error: str, owners: Owners) -> None:
-        """Take the series that one query returned, with the form that gave them and why forms failed."""
+    def add(
+        self,
+        query: Query,
+        series: Iterable[Any],
+        form: str,
+        error: str,
+        owners: Owners,
+        silences: Silences = Silences(),
+    ) -> None:
+        """Take the series that one query returned.
+
+        Args:
+            query: The query.
+            series: What came.
+            form: The PromQL that gave them; empty without data.
+            error: Why forms failed.
+            owners: Who owns what.
+            silences: Of the exporter; what rests on one is a gap.
+        """
         if form:
             self._forms[query.name] = form
         if error:
             self._failed[query.name] = error
+        behind = lookback(form)
         for one in series:
             entity = owners.entity(query.scope, one["metric"])
             if entity is not None and (self._wanted is None or entity in self._wanted):
-                self._put(query, entity, one, owners.until(one["metric"]))
+                heard = [sample for sample in one["values"] if not silences.hide(float(sample[0]), behind)]
+                self._put(query, entity, one | {"values": heard}, owners.until(one["metric"]))
 
     def _put(self, query: Query, entity: str, series: Any, until: float) -> None:
         window = self._windows.setdefault(entity, {})
@@ -198,6 +264,11 @@ class Collected:
 def _scope_of(entity: str) -> Scope:
     kind = entity.split("/")[1] if entity.count("/") == 2 else ""
     return {"Namespace": Scope.NAMESPACE, "Node": Scope.NODE, "Cluster": Scope.CLUSTER}.get(kind, Scope.WORKLOAD)
+
+
+def lookback(form: str) -> float:
+    """Seconds that a PromQL form of the catalogue looks back: the longest of its range windows; 0 without one."""
+    return max((60.0 * int(minutes) for minutes in _WINDOW.findall(form)), default=0.0)
 
 
 def _join(rule: str, old: float | None, new: float) -> float:

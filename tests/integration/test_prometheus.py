@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -131,3 +132,33 @@ def test_a_path_that_is_no_prometheus_is_refused_and_not_read_as_no_data(client:
 def test_a_history_that_ends_before_it_starts_is_wrong_use(client: PrometheusClient) -> None:
     with pytest.raises(WrongUse, match="after the start"):
         client.workload_history(END, START, 60.0)
+
+
+def scraped(silent: range) -> str:
+    """A pod that uses one core all the time; nothing at all was scraped in some minutes."""
+    counter, memory, owner = [], [], []
+    labels = 'namespace="shop",pod="orders-0"'
+    for minute in range(MINUTES):
+        at = int(START.timestamp()) + 60 * minute
+        if minute not in silent:
+            counter.append(f'container_cpu_usage_seconds_total{{{labels},container="app"}} {60 * minute} {at}')
+            memory.append(f'container_memory_working_set_bytes{{{labels},container="app"}} {100 + minute} {at}')
+            owner.append(f'kube_pod_owner{{{labels},owner_kind="StatefulSet",owner_name="orders"}} 1 {at}')
+    parts = (
+        ("container_cpu_usage_seconds counter", counter),
+        ("container_memory_working_set_bytes gauge", memory),
+        ("kube_pod_owner gauge", owner),
+    )
+    return "".join(f"# TYPE {kind}\n" + "\n".join(lines) + "\n" for kind, lines in parts) + "# EOF\n"
+
+
+def test_what_prometheus_makes_up_around_a_silence_of_its_own_is_a_gap(tmp_path: Path) -> None:
+    with prometheus(tmp_path, scraped(range(100, 104))) as url:
+        found = PrometheusClient(url).workload_history(START, END, 60.0, ["alt_cpu_usage", "pod_memory_usage"])
+    window = found.windows["shop/StatefulSet/orders"]
+    cores = window["alt_cpu_usage"]
+    assert [minute for minute in range(10, MINUTES) if cores[minute] is None] == [*range(101, 109)]
+    assert all(value == pytest.approx(1.0, rel=0.01) for value in cores[10:] if value is not None)
+    memory = window["pod_memory_usage"]
+    assert [minute for minute, value in enumerate(memory) if value is None] == [101, 102, 103]
+    assert all(value == 100 + minute for minute, value in enumerate(memory) if value is not None and minute != 100)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfheal.catalogue import BY_NAME, Scope
-from selfheal.series import Collected, Grid, Owners
+from selfheal.series import Collected, Grid, Owners, Silences, lookback
 
 END = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 OWNERS = Owners.read(
@@ -105,3 +105,38 @@ def test_chunks_cover_every_moment_of_the_grid_once(samples: int, step: float) -
 def test_every_moment_has_its_place(ago: int) -> None:
     grid = Grid(END, 501, 60.0)
     assert grid.place(END.timestamp() - 60 * ago) == 500 - ago
+
+
+def test_a_rate_that_looks_back_into_a_silence_is_none_and_a_gauge_is_one_again_at_once() -> None:
+    times = [60.0 * minute for minute in range(30) if not 10 < minute < 15]
+    silences = Silences.read(times, end=times[-1])
+    assert silences.spans == ((600.0, 900.0),)
+    hidden = [minute for minute in range(30) if silences.hide(60.0 * minute, 300.0)]
+    assert hidden == [*range(12, 20)]
+    assert [minute for minute in range(30) if silences.hide(60.0 * minute, 0.0)] == [12, 13, 14]
+
+
+def test_a_silence_that_lasts_hides_what_is_repeated_until_now() -> None:
+    silences = Silences.read([60.0 * minute for minute in range(10)], end=840.0)
+    assert silences.hide(840.0, 0.0)
+    assert not silences.hide(540.0, 0.0)
+
+
+def test_a_single_lost_scrape_is_no_silence() -> None:
+    times = [30.0 * scrape for scrape in range(40) if scrape != 20]
+    assert Silences.read(times, end=times[-1]).spans == ()
+
+
+@given(st.lists(st.floats(0, 1e6), max_size=40), st.floats(0, 2e6), st.floats(0, 600))
+def test_a_moment_at_which_there_was_a_scrape_is_never_hidden_for_a_gauge(
+    times: list[float], moment: float, behind: float
+) -> None:
+    silences = Silences.read(times, end=max(times, default=0.0))
+    assert not any(silences.hide(one, 0.0) for one in times)
+    assert silences.hide(moment, behind) or not silences.hide(moment, 0.0)
+
+
+def test_a_form_looks_back_as_far_as_its_longest_window() -> None:
+    assert lookback("sum(rate(a[5m])) / sum(rate(b[10m]))") == 600.0
+    assert lookback("max by (pod) (a)") == 0.0
+    assert all(lookback(form) <= 3600 for query in BY_NAME.values() for form in query.forms)
