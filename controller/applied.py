@@ -47,7 +47,7 @@ def is_written(progress: Progress) -> bool:
     return (
         workload is not None
         and is_begun(progress)
-        and all(marked if _has_mark(one) else is_in_effect(one, workload) for one in operations)
+        and all(marked if has_mark(one) else is_in_effect(one, workload) for one in operations)
     )
 
 
@@ -64,9 +64,9 @@ def _has_trace(progress: Progress, workload: Workload, operation: Operation) -> 
     if operation.verb == "Evict":
         said = progress.remediation.status.condition(ConditionType.APPLIED)
         return said is not None and said.reason == WRITING and is_in_effect(operation, workload)
-    if _has_mark(operation):
+    if has_mark(operation):
         return _is_marked(progress)
-    return _object(operation, workload) is not None and is_in_effect(operation, workload)
+    return object_of(operation, workload) is not None and is_in_effect(operation, workload)
 
 
 def _operations(progress: Progress) -> tuple[Operation, ...]:
@@ -89,15 +89,15 @@ def announced(status: RemediationStatus, now: datetime) -> RemediationStatus:
     return status.model_copy(update={"conditions": said})
 
 
-def _has_mark(operation: Operation) -> bool:
+def has_mark(operation: Operation, steps: tuple[str, ...] = _WRITES) -> bool:
     """Whether an operation leaves the remediation annotation: then that alone says whether it was written."""
     tail = JsonPointer.from_parts([REMEDIATION_ANNOTATION]).path
-    return any(step["op"] in _WRITES and step["path"].endswith(tail) for step in operation.patch)
+    return any(step["op"] in steps and step["path"].endswith(tail) for step in operation.patch)
 
 
 def is_in_effect(operation: Operation, workload: Workload) -> bool:
     """Whether an operation's object is as the operation leaves it; a pod that is gone has nothing left to write."""
-    live = _object(operation, workload)
+    live = object_of(operation, workload)
     if operation.kind == "Pod" and live is None:
         return True
     if operation.verb == "Evict":
@@ -119,7 +119,7 @@ def _step_holds(step: Mapping[str, Any], live: Resource) -> bool:
     return holds(live, step["path"], step.get("value"))
 
 
-def _object(operation: Operation, workload: Workload) -> Resource | None:
+def object_of(operation: Operation, workload: Workload) -> Resource | None:
     """The object of an operation, as far as the bundle has it."""
     candidates = (workload.resource, *workload.pods, *workload.autoscalers)
     return next((one for one in candidates if one["metadata"].get("uid") == operation.uid), None)

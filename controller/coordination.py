@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
-from controller.incidents import ended, lasting, may_repeat, of_target
+from controller.incidents import ended, lasting, may_repeat, of_target, taken_back_at
 from controller.model import Resource, Situation, Symptom, Workload
 from controller.owners import autoscalers, owner_of
 from controller.rollouts import Rollout, in_progress
@@ -18,6 +18,7 @@ STORM_FLOOR = 5
 """Fewer sick workloads are no storm, however small the cluster: the budget bounds what is done about them."""
 HOUR = timedelta(hours=1)
 
+_UNTIL = "nothing more until the incident clears or the policy is edited"
 _FREE_TO_ADD = frozenset({Action.RESTART, Action.NOTIFY_ONLY, Action.ADJUST_RESOURCES})
 """Under a GitOps tool or Helm: a restart and an in-place resize touch nothing of theirs (design gitops.md)."""
 
@@ -80,11 +81,13 @@ def _exhausted(situation: Situation, policy: Policy, symptom: Symptom | None) ->
     last, most = past[-1], max(policy.spec.max_retries, 1)
     if may_repeat(last, policy) and len(past) < most:
         return None
+    if taken_back_at(last) is not None:
+        return Refused("AlreadyHandled", f"somebody took back what remediation {last.name} had changed: {_UNTIL}")
     tried = last.status.outcome in (Outcome.FAILED, Outcome.INCONCLUSIVE, Outcome.ERROR)
     return Refused(
         "RetriesExhausted" if tried else "AlreadyHandled",
         f"remediation {last.name} of this incident ended with {last.status.outcome or 'no outcome'} "
-        f"({last.status.reason or 'no reason'}): nothing more until the incident clears or the policy is edited",
+        f"({last.status.reason or 'no reason'}): {_UNTIL}",
     )
 
 

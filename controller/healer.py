@@ -200,9 +200,10 @@ class Healer:
 
     def _clear(self, key: Key, decision: Decision, now: datetime) -> None:
         """Note on closed Remediations what is seen now: that their incident is over, so that the next one is new."""
-        words = dict(decision.hindsight)
+        words, back = dict(decision.hindsight), {one.name: one for one in decision.taken_back}
         for remediation in self._world.closed_for(key):
-            status = cleared(remediation, now) if remediation.name in decision.cleared else remediation.status
+            seen = back.get(remediation.name, remediation)
+            status = cleared(seen, now) if remediation.name in decision.cleared else seen.status
             status = judged_later(status, words.get(remediation.name))
             if status != remediation.status:
                 self._world.keep(self._cluster.records.write_status(remediation, status))

@@ -219,6 +219,7 @@ class Decision:
         refused: Whether a rule held back what a policy wanted: people are told (Event), a healthy workload is not.
         cleared: Names of closed Remediations of this target whose incident is over by what is seen now: store
             ``controller.status.cleared(remediation, now)`` for each, so that the next incident counts as new.
+        taken_back: Closed Remediations whose change somebody has taken back, as they are to be stored.
         hindsight: What is seen now about changes that were observed and not made, by name of the Remediation.
     """
 
@@ -229,6 +230,7 @@ class Decision:
     refused: bool = False
     cleared: tuple[str, ...] = ()
     hindsight: tuple[tuple[str, Hindsight], ...] = ()
+    taken_back: tuple[Remediation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

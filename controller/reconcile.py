@@ -12,6 +12,7 @@ from controller.incidents import cleared, start
 from controller.machine import advance
 from controller.model import Decision, Situation, Symptom
 from controller.rollouts import ROLLING_KINDS
+from controller.takingback import seen_taken_back, with_seen
 from selfheal.policy import Action, AnomalyType, Policy
 from selfheal.remediation import (
     AnomalyRecord,
@@ -58,7 +59,10 @@ class Candidate:
 
 def decide(situation: Situation) -> Decision:
     """Whether to open a Remediation for a workload, for which policy, and if not, why not."""
-    return replace(_decide(situation), cleared=cleared(situation), hindsight=looked_back(situation))
+    seen = seen_taken_back(situation)
+    situation = with_seen(situation, seen)
+    found = _decide(situation)
+    return replace(found, cleared=cleared(situation), hindsight=looked_back(situation), taken_back=seen)
 
 
 def _decide(situation: Situation) -> Decision:

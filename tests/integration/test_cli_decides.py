@@ -141,7 +141,31 @@ def test_what_a_remediation_changed_is_taken_back(api_cluster: ApiCluster, names
     assert replicas(api_cluster, namespace) == 3
     found = selfheal(api_cluster, "undo", NAME, "-n", namespace)
     assert found.stdout == f"{namespace}/{NAME}: Deployment {namespace}/cart restored\n", found.stderr
+    assert found.stderr == ""
     assert replicas(api_cluster, namespace) == 2
+
+
+def test_the_record_says_what_was_taken_back_by_whom_and_when(api_cluster: ApiCluster, namespace: str) -> None:
+    scaled(api_cluster, namespace)
+    selfheal(api_cluster, "undo", NAME, "-n", namespace)
+    status = json.loads(api_cluster.kubectl("get", "rem", NAME, "-n", namespace, "-o", "json"))["status"]
+    (undone,) = [one for one in status["conditions"] if one["type"] == "Undone"]
+    said = f"admin took it back with `selfheal undo`: Deployment {namespace}/cart restored"
+    assert (undone["status"], undone["reason"], undone["message"]) == ("True", "UndoneByPerson", said)
+    assert (status["attempts"][0]["result"], status["attempts"][0]["evidence"]) == (
+        "Undone",
+        [f"SpecRestored: yes: {said}"],
+    )
+    assert status["times"]["undone"] == undone["lastTransitionTime"]
+    assert status["outcome"] == "Skipped"  # how it ended stays as it was
+    assert selfheal(api_cluster, "undo", NAME, "-n", namespace).returncode == 3
+
+
+def test_a_dry_run_of_an_undo_leaves_the_record_alone(api_cluster: ApiCluster, namespace: str) -> None:
+    scaled(api_cluster, namespace)
+    selfheal(api_cluster, "undo", NAME, "-n", namespace, "--dry-run")
+    status = json.loads(api_cluster.kubectl("get", "rem", NAME, "-n", namespace, "-o", "json"))["status"]
+    assert status["attempts"][0]["result"] == "Inconclusive"
 
 
 def test_what_somebody_changed_since_is_not_overwritten(api_cluster: ApiCluster, namespace: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from bench.cluster import ApiCluster
 from tests.integration.conftest import wait_until
+from tests.integration.test_cli import selfheal
 from tests.support.controller import Controller, Shop, running
 
 pytestmark = pytest.mark.api
@@ -63,6 +64,25 @@ def test_what_did_not_help_is_undone_within_30_seconds_and_the_next_action_heals
     assert (second["action"], second["result"], status["outcome"]) == ("rollback", "Successful", "Successful")
     assert shop.healthy("cart")
     assert RESTARTED not in template_annotations(shop)
+
+
+def test_a_fix_that_a_person_takes_back_is_not_made_again(
+    controller: Controller, api_cluster: ApiCluster, namespace: str
+) -> None:
+    shop = Shop(api_cluster, namespace)
+    shop.deploy("cart")
+    wait_until(lambda: shop.healthy("cart"), "a healthy cart")
+    shop.opt_in()
+    shop.policy(cooldownPeriod="1s")
+    shop.deploy("cart", fault="crashloop")
+    wait_until(lambda: shop.outcomes() == ["Successful"], "the heal")
+    name = shop.remediations()[0]["metadata"]["name"]
+    found = selfheal(api_cluster, "undo", f"{namespace}/{name}")
+    assert found.returncode == 0, found.stderr
+    refused = "somebody took back what remediation"
+    wait_until(lambda: any(refused in line["message"] for line in controller.lines()), "a refusal", seconds=30)
+    assert len(shop.remediations()) == 1
+    assert shop.image("cart") == "registry.example/shop:v2"
 
 
 @pytest.mark.usefixtures("controller")

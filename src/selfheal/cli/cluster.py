@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from selfheal.policy import (
     VERSION,
     HealingConfig,
 )
-from selfheal.remediation import Operation
+from selfheal.remediation import Operation, Remediation, RemediationStatus
 
 Resource = dict[str, Any]
 
@@ -34,6 +34,7 @@ _SUBRESOURCE = {"Resize": "/resize", "Scale": "/scale"}
 _TIMEOUT = (3.05, 20.0)  # seconds to connect and to answer
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 _MANAGER = "selfheal-cli"
+_TRIES = 5
 
 
 class Cluster:
@@ -138,9 +139,7 @@ class Cluster:
         Raises:
             Forbidden: Without the right to (ClusterRole selfheal-approve).
         """
-        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-        path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
-        approver = str(self._request("POST", path, body=review)["status"]["userInfo"]["username"])
+        approver = self.whoami()
         spec = {"remediationName": remediation, "decision": decision, "approver": approver, "reason": reason}
         body = {
             "apiVersion": f"{GROUP}/{VERSION}",
@@ -151,6 +150,41 @@ class Cluster:
         where = f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/remediationapprovals"
         self._request("POST", where, body=body, dry_run=dry_run)
         return approver
+
+    def whoami(self) -> str:
+        """The name by which the API server knows who asks."""
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+        return str(self._request("POST", path, body=review)["status"]["userInfo"]["username"])
+
+    def record(self, namespace: str, name: str, change: Callable[[Remediation], RemediationStatus | None]) -> None:
+        """Replace the status of a Remediation, as it is now; a few times where somebody else is writing it too.
+
+        Args:
+            namespace: Its namespace.
+            name: Its name.
+            change: The new status; None to leave it.
+
+        Raises:
+            Forbidden: Without the right to write ``remediations/status``.
+            Conflict: When others keep writing it.
+        """
+        path = f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/remediations/{name}"
+        for left in reversed(range(_TRIES)):
+            found = Remediation.from_resource(self._request("GET", path))
+            status = change(found)
+            if status is None:
+                return
+            value = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+            guard = {"op": "replace", "path": "/metadata/resourceVersion", "value": found.resource_version}
+            body = [guard, {"op": "add", "path": "/status", "value": value}]
+            try:
+                self._request("PATCH", f"{path}/status", body=body, content=_PATCH)
+            except Conflict:
+                if not left:
+                    raise
+            else:
+                return
 
     def take_back(self, operations: Iterable[Operation], *, dry_run: bool = False) -> list[str]:
         """Write what restores what a remediation touched; each patch tests that our values are still there.

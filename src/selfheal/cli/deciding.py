@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from selfheal.cli.namespaces import Context, DryRun, Kubeconfig, connect
-from selfheal.cli.output import Json, emit
-from selfheal.errors import NoData, WrongUse
-from selfheal.remediation import Attempt, AttemptResult, Operation, Remediation
+from selfheal.cli.output import Json, emit, note
+from selfheal.errors import NoData, SelfhealError, WrongUse
+from selfheal.remediation import (
+    Attempt,
+    AttemptResult,
+    ConditionType,
+    Operation,
+    Remediation,
+    RemediationStatus,
+    with_condition,
+)
+from selfheal.takingback import UNDONE_BY_PERSON, in_effect, taken_back
 
 if TYPE_CHECKING:
     from selfheal.cli.cluster import Cluster
@@ -69,24 +80,45 @@ def undo(
 ) -> None:
     """Take back what a remediation that has ended has changed, with your own rights.
 
-    Nothing is overwritten that somebody has changed since. An attempt that was undone already needs no undo.
+    Nothing is overwritten that somebody has changed since. An attempt that was undone already needs no undo. The record
+    says who took it back, where you may write it, and the controller does not make the change again.
     """
     cluster = connect(kubeconfig, context)
     found = _find(cluster, name, namespace)
     if found.is_open:
         raise WrongUse(f"remediation {found.name} is still at work: run `selfheal suspend` first, or let it end")
-    last = next((one for one in reversed(found.status.attempts) if one.result in _IN_EFFECT and _undo_of(one)), None)
-    if last is None:
+    number = in_effect(found.status)
+    if number is None:
         raise NoData(f"remediation {found.name} has left nothing that could be taken back")
-    restored = cluster.take_back(_undo_of(last), dry_run=dry_run)
+    restored = cluster.take_back(_undo_of(found.status.attempts[number]), dry_run=dry_run)
+    if not dry_run:
+        _record(cluster, found, restored)
     result = {"remediation": found.name, "namespace": found.namespace, "restored": restored, "dryRun": dry_run}
     tail = "; dry run, nothing changed" if dry_run else ""
     emit(result, f"{found.namespace}/{found.name}: {', '.join(restored) or 'nothing is left'}{tail}", as_json=as_json)
 
 
-_IN_EFFECT = frozenset(
-    {AttemptResult.APPLIED, AttemptResult.SUCCESSFUL, AttemptResult.FAILED, AttemptResult.INCONCLUSIVE}
-)
+def _record(cluster: Cluster, found: Remediation, restored: list[str]) -> None:
+    """Say on the record who took what back. Without the right to, the controller notes what it sees of it."""
+    text = f"{cluster.whoami()} took it back with `selfheal undo`: {', '.join(restored) or 'nothing was left'}"
+    try:
+        cluster.record(found.namespace, found.name, partial(_taken_back, message=text))
+    except SelfhealError as error:
+        note(f"selfheal: it is taken back, and the record does not say by whom: {error}")
+
+
+def _taken_back(now: Remediation, message: str) -> RemediationStatus | None:
+    """The status that says so; None where it stands there already in somebody's name."""
+    number = in_effect(now.status)
+    if number is not None:
+        return taken_back(now.status, number, message, datetime.now(UTC))
+    undone = now.status.condition(ConditionType.UNDONE)
+    if undone is None or undone.reason != UNDONE_BY_PERSON:
+        return None
+    conditions = with_condition(
+        now.status.conditions, ConditionType.UNDONE, "True", UNDONE_BY_PERSON, message, datetime.now(UTC)
+    )
+    return now.status.model_copy(update={"conditions": conditions})
 
 
 def _undo_of(attempt: Attempt) -> tuple[Operation, ...]:

@@ -1,0 +1,38 @@
+"""What stands on a Remediation that has ended once somebody took back what it had changed. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from selfheal.remediation import Attempt, AttemptResult, ConditionType, RemediationStatus, with_condition
+
+UNDONE_BY_PERSON = "UndoneByPerson"
+"""Reason of condition Undone where somebody took back what a Remediation that has ended had changed."""
+
+
+def taken_back(status: RemediationStatus, number: int, message: str, now: datetime) -> RemediationStatus:
+    """The status of a Remediation that has ended, once somebody took back one of its attempts.
+
+    Args:
+        status: As stored.
+        number: Index of the attempt.
+        message: Who, and what was restored.
+        now: Aware.
+    """
+    before = status.attempts[number]
+    evidence = (*before.evidence, f"SpecRestored: yes: {message}")
+    attempt = Attempt.model_validate(dict(before) | {"result": AttemptResult.UNDONE, "evidence": evidence})
+    others = tuple(one for one in status.conditions if one.type != ConditionType.UNDONE)
+    update = {
+        "attempts": (*status.attempts[:number], attempt, *status.attempts[number + 1 :]),
+        "conditions": with_condition(others, ConditionType.UNDONE, "True", UNDONE_BY_PERSON, message, now),
+        "times": status.times.model_copy(update={"undone": now, "cleared": None}),
+    }
+    return RemediationStatus.model_validate(dict(status) | update)
+
+
+def in_effect(status: RemediationStatus) -> int | None:
+    """Index of the newest attempt that has left something which can be taken back; None when none has."""
+    left = (AttemptResult.APPLIED, AttemptResult.SUCCESSFUL, AttemptResult.FAILED, AttemptResult.INCONCLUSIVE)
+    found = (n for n, one in enumerate(status.attempts) if one.result in left and (one.undo or one.change.undo))
+    return max(found, default=None)
