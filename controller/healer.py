@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 
 from controller.cluster import Cluster, Key
 from controller.coordination import is_storm
+from controller.idling import rests
 from controller.incidents import is_over
 from controller.logs import log
 from controller.metrics import Metrics
@@ -141,8 +142,9 @@ class Healer:
         if found:
             return self._settings.resync_seconds
         self._teller.cleared(workload)
-        # Some facts count only after a while, which no event announces.
-        return self._settings.recheck_seconds if key in self._world.suspects() else None
+        # Some facts count only after a while, which no event announces; the tick looks at all suspects anyway.
+        waits = key in self._world.suspects() and not rests(workload, now)
+        return self._settings.recheck_seconds if waits else None
 
     def _situation(
         self, workload: Workload, found: tuple[Symptom, ...], verdict: Verdict | None, now: datetime

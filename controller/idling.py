@@ -67,6 +67,14 @@ def scaled_to_zero(workload: Workload, now: datetime) -> Iterator[Symptom]:
     )
 
 
+def rests(workload: Workload, now: datetime) -> bool:
+    """Whether time alone changes nothing about a workload without replicas, so that nobody need look again."""
+    resource = workload.resource
+    idle = resource.get("kind") in SCALABLE and not spec_replicas(resource) and not workload.pods
+    leaves = bool(resource["metadata"].get("deletionTimestamp"))
+    return idle and not leaves and now - _scaled_at(resource) >= SETTLING
+
+
 def replicas_before(workload: Workload) -> tuple[int, str] | None:
     """How many replicas a workload without any had, and who says so; None where nothing does.
 

@@ -26,7 +26,7 @@ from controller.model import (
     Workload,
 )
 from controller.undoing import SETTLING, UNDO_TIMEOUT, is_undone
-from controller.verification import USELESS, judge, settings_of
+from controller.verification import LEAK, USELESS, judge, settings_of
 from selfheal.policy import Action, Mode, Policy
 from selfheal.remediation import Attempt, AttemptResult, Condition, ConditionType, Outcome, RemediationStatus, Source
 
@@ -38,6 +38,7 @@ REPLAN = frozenset({"Conflict", "PlanTooOld", "PolicyChanged"})
 """Reasons for which an attempt is planned anew: nothing was changed by it."""
 MOST_REPLANS = 5
 STORM = "so much is sick at once that nothing more is begun: it goes on when the storm and its cooldown are over"
+LEAK_RETURNS = "the leak is there as before, it only has to fill the memory again"
 HALF = frozenset({"PolicyGone", "PolicyChanged"})
 """Reasons for which a plan that is half written is taken back, whatever ``undoOnFailure`` says."""
 _TRIED = frozenset({AttemptResult.FAILED, AttemptResult.UNDONE, AttemptResult.INCONCLUSIVE, AttemptResult.APPLIED})
@@ -165,7 +166,9 @@ def _over(status: RemediationStatus, reason: str, message: str) -> Finish:
     """The end without a further change: Skipped when nothing was tried, else Failed, for no try proved itself."""
     tried = any(attempt.result in _TRIED for attempt in status.attempts)
     if tried:
-        return Finish(Outcome.FAILED, reason, f"{message}; what was tried before did not prove itself")
+        leak = reason == "ClearedByItself" and any(attempt.reason == LEAK for attempt in status.attempts)
+        text = f"{message}; what was tried before did not prove itself"
+        return Finish(Outcome.FAILED, LEAK if leak else reason, f"{text}: {LEAK_RETURNS}" if leak else text)
     return Finish(Outcome.SKIPPED, reason, message)
 
 

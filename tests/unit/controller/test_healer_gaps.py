@@ -108,6 +108,19 @@ def test_a_suspect_that_was_deleted_unseen_is_no_reason_to_look_again_and_again(
     assert stage.world.suspects() == []
 
 
+def test_zero_replicas_without_any_evidence_are_not_polled() -> None:
+    idle = objects.workload(objects.deployment(replicas=0, revision=2))
+    idle.resource["metadata"]["creationTimestamp"] = objects.stamp(ago(seconds=2))
+    stage = Stage(idle)
+    stage.put_policy(policy(anomaly_type="MetricAnomaly", action="scale"))
+    assert stage.world.suspects() == [CART]
+    assert stage.healer.consider(CART) == 3.0  # whoever scales down and up again is left some seconds
+    stage.later(seconds=5)
+    assert stage.healer.consider(CART) is None
+    stage.healer.tick()
+    assert CART in stage.woken  # once a tick is enough
+
+
 def test_a_suspect_that_came_after_the_workload_was_read_stays_one() -> None:
     stage = Stage(healthy())
     before = stage.world.suspicious(CART)

@@ -179,6 +179,16 @@ def test_pods_that_look_well_right_after_an_undo_do_not_end_the_incident() -> No
     assert (end.outcome, end.reason) == (Outcome.FAILED, "ClearedByItself")
 
 
+def test_a_leak_that_takes_a_while_to_fill_the_memory_again_is_not_called_cleared() -> None:
+    now = cart(newest_pod(1), newest_pod(2), updated=2, replicas=2)
+    given = undone(now, back_to(now.resource), reason="UnboundedLeak")
+    seen = replace(given, remediation=after(given, advance(given)), now=NOW + timedelta(minutes=2))
+    end = advance(seen)
+    assert isinstance(end, Finish)
+    assert (end.outcome, end.reason) == (Outcome.FAILED, "UnboundedLeak")
+    assert "it only has to fill the memory again" in end.message
+
+
 def test_a_rollout_back_that_cannot_begin_is_not_waited_for() -> None:
     target = objects.stateful_set(current_revision=1, update_revision=2, updated=0, ready=1, pod_template=BAD)
     revisions = [objects.controller_revision(target, 2), objects.controller_revision(target, 1, pod_template=GOOD)]
