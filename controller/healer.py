@@ -161,6 +161,7 @@ class Healer:
             unhealthy_percent=percent,
             now=now,
             unhealthy=unhealthy,
+            streak=self._verdicts.streak(workload.ref.workload),
             last_storm=self._world.last_storm,
             deleted=self._world.deleted(),
         )

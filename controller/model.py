@@ -174,6 +174,11 @@ class Judgement:
     recovered: datetime | None = None
 
 
+LOOKS = 6
+"""Looks in a row at which an anomaly without a cause must be believed before anything is done: five minutes at the
+default tick. On healthy days of synthetic metrics no such belief lasted longer (bench/controller/day.py)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Situation:
     """All that a decision about one workload may rest on, read at one moment.
@@ -191,6 +196,8 @@ class Situation:
             alone decides).
         last_storm: When the share was last above the limit, for the storm's cooldown; None for never.
         deleted: Closed Remediations that the history limit has deleted: they still use the hourly budget.
+        streak: Confidence of the last looks in a row at which the endpoint called the workload anomalous, the newest
+            last; ``LOOKS`` at most.
     """
 
     workload: Workload
@@ -204,6 +211,7 @@ class Situation:
     unhealthy: int | None = None
     last_storm: datetime | None = None
     deleted: tuple[Remediation, ...] = ()
+    streak: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +221,7 @@ class Decision:
     Attributes:
         open: Name and spec of the Remediation to create; None when nothing is to be opened.
         policy: The policy that won, or that would have and was refused; None when none matches.
-        reason: CamelCase constant: ``Healthy``, ``NoPolicy``, ``BelowThreshold``, ``Cooldown``, ``AlreadyOpen``,
+        reason: CamelCase constant: ``Healthy``, ``NoPolicy``, ``BelowThreshold``, ``TooBrief``, ``AlreadyOpen``,
             ``Opened``, and the refusals of controller/coordination.py.
         message: For people, with the numbers.
         refused: Whether a rule held back what a policy wanted: people are told (Event), a healthy workload is not.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from types import MappingProxyType
 
 from controller.coordination import open_for, refusal
 from controller.hindsight import looked_back
 from controller.incidents import cleared, start
 from controller.machine import advance
-from controller.model import Decision, Situation, Symptom
+from controller.model import LOOKS, Decision, Situation, Symptom
 from controller.rollouts import ROLLING_KINDS
 from controller.takingback import seen_taken_back, with_seen
 from selfheal.policy import Action, AnomalyType, Policy
@@ -74,7 +75,12 @@ def _decide(situation: Situation) -> Decision:
         seen = ", ".join(dict.fromkeys(str(one.type) for one in found))
         return Decision(None, None, "NoPolicy", f"no policy for {seen} targets {situation.workload.ref.workload}")
     sure = [(policy, one) for policy, one in pairs if one.confidence >= policy.spec.confidence_threshold]
-    policy, best = min(sure or pairs, key=_preference)
+    lasting = [(policy, one) for policy, one in sure if _lasts(situation, policy, one)]
+    policy, best = min(lasting or sure or pairs, key=_preference)
+    if sure and not lasting:
+        looks = _looks(situation, policy)
+        message = f"{best.type} names no cause and was believed at {looks} looks in a row, {LOOKS} are needed"
+        return Decision(None, policy, "TooBrief", message)
     if not sure:
         wanted = policy.spec.confidence_threshold
         message = f"confidence in {best.type} is {best.confidence:.3f}, policy {policy.name} asks for {wanted:.3f}"
@@ -103,6 +109,18 @@ def candidates(situation: Situation) -> Iterator[Candidate]:
     kind = next((one for one in AnomalyType if one == prediction.anomaly_type and not one.is_symptom), None)
     if kind is not None:
         yield Candidate(kind, None, prediction.confidence, Source.ENSEMBLE)
+
+
+def _lasts(situation: Situation, policy: Policy, candidate: Candidate) -> bool:
+    """Whether an anomaly is more than a moment of noise: facts and causes are, what has neither must go on."""
+    known = candidate.source is not Source.ENSEMBLE or candidate.type is not AnomalyType.METRIC_ANOMALY
+    return known or _looks(situation, policy) >= LOOKS
+
+
+def _looks(situation: Situation, policy: Policy) -> int:
+    """How many looks in a row, up to now, the policy would have believed."""
+    believed = takewhile(lambda one: one >= policy.spec.confidence_threshold, reversed(situation.streak))
+    return sum(1 for _ in believed)
 
 
 def targets(policy: Policy, situation: Situation, anomaly_type: AnomalyType) -> bool:

@@ -16,7 +16,7 @@ from controller.cluster.paths import Key
 from controller.eviction import is_live, name_of
 from controller.inference import InferenceClient, Wants
 from controller.logs import log
-from controller.model import Resource, Workload
+from controller.model import LOOKS, Resource, Workload
 from controller.settings import Settings
 from selfheal.catalogue import BY_NAME, workload_metrics
 from selfheal.errors import SelfhealError, Unavailable
@@ -60,6 +60,7 @@ class Verdicts:
         self._lock = threading.Lock()
         self._instances: dict[str, Instance] = {}
         self._verdicts: dict[str, Verdict] = {}
+        self._streaks: dict[str, tuple[float, ...]] = {}
         self.degraded = self._missing()
 
     def _missing(self) -> str:
@@ -84,8 +85,21 @@ class Verdicts:
             return []
         with self._lock:
             self._instances, self._verdicts = instances, verdicts
+            self._streaks = {str(key): self._longer(str(key)) for key in targets}
         self.degraded = _what_failed(windows)
         return [key for key in targets if (one := verdicts.get(str(key))) and one.prediction.anomaly]
+
+    def _longer(self, key: str) -> tuple[float, ...]:
+        """The streak of a workload with the newest answer; a look without an anomaly ends it."""
+        prediction = found.prediction if (found := self._verdicts.get(key)) else None
+        if prediction is None or not prediction.anomaly or prediction.confidence is None:
+            return ()
+        return (*self._streaks.get(key, ()), prediction.confidence)[-LOOKS:]
+
+    def streak(self, key: str) -> tuple[float, ...]:
+        """Confidence of the last looks in a row that saw an anomaly, the newest last; ``LOOKS`` at most."""
+        with self._lock:
+            return self._streaks.get(key, ())
 
     def _judge(
         self, prometheus: PrometheusClient, endpoint: InferenceClient, targets: Collection[Key]

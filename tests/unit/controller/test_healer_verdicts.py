@@ -107,6 +107,21 @@ def test_all_targets_are_judged_in_one_request_and_the_anomalous_ones_returned()
     assert stage.verdicts.look([CART]) == []
 
 
+def test_looks_in_a_row_with_an_anomaly_make_a_streak_and_a_calm_one_ends_it() -> None:
+    stage = Stage()
+    for _ in range(3):
+        stage.verdicts.look([CART])
+    assert stage.verdicts.streak(NAME) == (0.9, 0.9, 0.9)
+    stage.endpoint_down = True
+    stage.now += timedelta(seconds=60)
+    stage.verdicts.look([CART])
+    assert stage.verdicts.streak(NAME) == (0.9, 0.9, 0.9)
+    stage.endpoint_down, stage.anomaly = False, False
+    stage.now += timedelta(seconds=60)
+    stage.verdicts.look([CART])
+    assert stage.verdicts.streak(NAME) == ()
+
+
 def test_only_the_metrics_that_the_model_wants_are_read() -> None:
     stage = Stage()
     stage.verdicts.look([CART])

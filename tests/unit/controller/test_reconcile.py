@@ -5,6 +5,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.model import LOOKS
 from controller.reconcile import decide, fits
 from selfheal.policy import Budget, HealingConfig
 from selfheal.remediation import Remediation, Source
@@ -45,6 +46,20 @@ def test_what_only_the_ensemble_sees_needs_its_vote() -> None:
     found = decide(situation(WELL, leak, prediction=prediction()))
     assert found.open is not None
     assert found.open[1].verdict.source is Source.ENSEMBLE
+
+
+def test_an_anomaly_without_a_cause_has_to_last_until_something_is_done() -> None:
+    widen = policy(anomaly_type="MetricAnomaly", action="scale")
+    answer = prediction(True, "MetricAnomaly", 0.93)
+
+    def reason(*streak: float) -> str:
+        return decide(situation(WELL, widen, prediction=answer, streak=streak)).reason
+
+    assert reason() == reason(*[0.93] * (LOOKS - 1)) == "TooBrief"
+    assert reason(*[0.93] * LOOKS) == "Opened"
+    assert reason(*[0.93] * (LOOKS - 2), 0.5, 0.93) == "TooBrief"
+    leak = policy(anomaly_type="MemoryLeak", action="restart")
+    assert decide(situation(WELL, leak, prediction=prediction(True, "MemoryLeak", 0.93))).reason == "Opened"
 
 
 def test_below_its_threshold_a_policy_does_nothing() -> None:
