@@ -29,6 +29,10 @@ SUSPECT_FOR = timedelta(hours=1)
 """Trouble that begins this soon after a rollout is taken as the rollout's."""
 WELL = timedelta(minutes=2)
 """Who did well for so long with a revision was not broken by it, unless something had to fill first."""
+STEADY, STEADIER = timedelta(seconds=30), 10
+"""Who ran for so long once its rollout was complete, and so many times as long as it lives now, lacks something that it
+had: a program with a fault of its own dies at the same age each time."""
+FEW = 3
 SLOWEST = timedelta(minutes=5)
 LONGEST_BACK_OFF = timedelta(minutes=6)
 """A container in back-off is started again at least this often: 5 minutes and a little life."""
@@ -95,7 +99,18 @@ class Rollout:
         born = created(pod)
         if self.completed is not None and born - self.completed > WELL:
             return True
-        return min(trouble_began(pod), now) - born > WELL
+        return min(trouble_began(pod), now) - born > WELL or self._lacks_something(pod)
+
+    def _lacks_something(self, pod: Resource) -> bool:
+        """Whether this pod ran steadily after its rollout was complete, and has died at once ever since.
+
+        With each restart it is less certain when the first one was, so only the first few tell.
+        """
+        dying = [status for _, status in statuses(pod) if last_death(status).get("exitCode")]
+        if self.completed is None or not dying or any(int(one.get("restartCount") or 0) > FEW for one in dying):
+            return False
+        completed = self.completed
+        return all(_ran(status, completed) >= max(STEADY, STEADIER * _life(last_death(status))) for status in dying)
 
     def usual_start(self, pods: Iterable[Resource]) -> timedelta | None:
         """How long ready pods of older revisions took from their start to being ready, the longest; None without any.
@@ -137,13 +152,29 @@ def trouble_began(pod: Resource) -> datetime:
     return created(pod)
 
 
-def _first_death(status: Resource) -> datetime:
-    """The earliest moment of a container's first death, from its last one and the number of its restarts."""
+def _ran(status: Resource, since: datetime) -> timedelta:
+    """How long a container ran before it died first; the kubelet starts it again at once after that."""
+    return _first_death(status, at_once=1) - since
+
+
+def _life(death: Resource) -> timedelta:
+    """How long a container lived before a death; ever so long where that is not known."""
+    started, ended = moment(death.get("startedAt")), moment(death.get("finishedAt"))
+    return timedelta(days=1) if started is None or ended is None else max(ended - started, timedelta(0))
+
+
+def _first_death(status: Resource, at_once: int = 0) -> datetime:
+    """The earliest moment of a container's first death, from its last one and the number of its restarts.
+
+    Args:
+        status: Of the container.
+        at_once: How many of the restarts were not held back.
+    """
     death, restarts = last_death(status), int(status.get("restartCount") or 0)
     ended = died_at(status) or LONG_AGO
     life = max(ended - (moment(death.get("startedAt")) or ended), timedelta(0))
     deaths_before = restarts - (1 if not state(status, "terminated") and state(status, "running") else 0)
-    waits = sum(min(10.0 * 2**number, 300.0) for number in range(min(max(deaths_before, 0), 64)))
+    waits = sum(min(10.0 * 2**number, 300.0) for number in range(min(max(deaths_before - at_once, 0), 64)))
     return ended - timedelta(seconds=waits) - life * max(deaths_before, 0)
 
 

@@ -30,7 +30,7 @@ def came_by_rollout(workload: Workload) -> bool:
 
 
 def test_what_breaks_a_revision_that_was_noted_as_healthy_did_not_come_with_it() -> None:
-    sick = rolled_out(pods.crashlooping(restarts=2), ago(minutes=1), ago(minutes=1))
+    sick = rolled_out(pods.crashlooping(restarts=2, at=ago(seconds=40)), ago(minutes=1), ago(minutes=1))
     assert came_by_rollout(sick)
     assert not came_by_rollout(replace(sick, recorded=("cart-h2", "cart-h1")))
     assert came_by_rollout(replace(sick, recorded=("cart-h1",)))
@@ -39,6 +39,43 @@ def test_what_breaks_a_revision_that_was_noted_as_healthy_did_not_come_with_it()
 def test_a_note_about_an_older_revision_blames_no_rollout_that_went_well() -> None:
     sick = rolled_out(pods.crashlooping(restarts=4), ago(minutes=30), ago(minutes=30))
     assert not came_by_rollout(replace(sick, recorded=("cart-h1",)))
+
+
+def lacking(seconds: float, life: float, restarts: int) -> Workload:
+    """A pod that ran for some seconds after its rollout was complete, and lives for some seconds each time since."""
+    waits = sum(10 * 2**number for number in range(restarts - 1))
+    first = ago(seconds=waits + restarts * life)
+    last = {
+        "exitCode": 1,
+        "reason": "Error",
+        "startedAt": objects.stamp(ago(seconds=life)),
+        "finishedAt": objects.stamp(NOW),
+    }
+    status = pods.waiting(reason="CrashLoopBackOff", restarts=restarts, last={"terminated": last})
+    begun = first - timedelta(seconds=seconds)
+    return rolled_out(status, begun, begun)
+
+
+@pytest.mark.parametrize("restarts", [2, 3])
+@pytest.mark.parametrize(
+    ("seconds", "life", "blamed"),
+    [(45, 1, False), (30, 0, False), (29, 0, True), (45, 5, True), (100, 10, False), (45, 45, True)],
+)
+def test_who_ran_steadily_and_dies_at_once_since_lacks_something_that_the_rollout_did_not_bring(
+    seconds: float, life: float, blamed: bool, restarts: int
+) -> None:
+    assert came_by_rollout(lacking(seconds, life, restarts)) is blamed
+
+
+def test_after_many_restarts_nobody_can_tell_any_more() -> None:
+    assert came_by_rollout(lacking(45, 1, 4))
+
+
+def test_older_pods_that_are_well_at_the_same_time_blame_the_rollout_all_the_same() -> None:
+    sick = lacking(45, 1, 3)
+    newest, old = sick.revisions
+    serving = replace(sick, revisions=(newest, old | {"status": {"replicas": 1, "readyReplicas": 1}}))
+    assert came_by_rollout(serving)
 
 
 def test_memory_may_fill_up_in_a_revision_that_was_noted_as_healthy() -> None:
