@@ -296,10 +296,12 @@ def _next(progress: Progress, status: RemediationStatus) -> Step:
     policy = policy_now(progress)
     if policy is None:
         return _over(status, "PolicyGone", "the policy is gone, disabled or about something else now")
+    tried = [attempt for attempt in status.attempts if counts(attempt)]
     against = _before_acting(progress, status, policy)
+    if isinstance(against, Wait) and _is_spent(policy, status, tried):
+        return _give_up(status, tried, "", policy)  # people need not wait to see whether the trouble comes back
     if against is not None:
         return against
-    tried = [attempt for attempt in status.attempts if counts(attempt)]
     action, why = next_action(progress, policy, status.attempts)
     if action is Action.NOTIFY_ONLY and tried:
         action = None
@@ -308,6 +310,12 @@ def _next(progress: Progress, status: RemediationStatus) -> Step:
         if not (approve and any(attempt.result in _TRIED for attempt in tried)):
             return Propose(action)
     return _give_up(status, tried, why, policy)
+
+
+def _is_spent(policy: Policy, status: RemediationStatus, tried: Sequence[Attempt]) -> bool:
+    """Whether nothing is left to be tried, whatever the trouble looks like."""
+    left = (one for one in actions_of(policy) if one is not Action.NOTIFY_ONLY and not _used_up(one, status.attempts))
+    return len(tried) >= policy.spec.max_retries or next(left, None) is None
 
 
 def _there(progress: Progress) -> Workload:

@@ -179,6 +179,15 @@ def test_pods_that_look_well_right_after_an_undo_do_not_end_the_incident() -> No
     assert (end.outcome, end.reason) == (Outcome.FAILED, "ClearedByItself")
 
 
+def test_where_nothing_is_left_to_be_tried_people_are_told_at_once() -> None:
+    now = cart(newest_pod(1), newest_pod(2), updated=2, replicas=2)
+    given = undone(now, back_to(now.resource))
+    seen = replace(given, remediation=after(given, advance(given)), policy=policy())
+    end = advance(seen)
+    assert isinstance(end, Finish)
+    assert (end.outcome, end.reason) == (Outcome.FAILED, "Ineffective")
+
+
 def test_a_leak_that_takes_a_while_to_fill_the_memory_again_is_not_called_cleared() -> None:
     now = cart(newest_pod(1), newest_pod(2), updated=2, replicas=2)
     given = undone(now, back_to(now.resource), reason="UnboundedLeak")
