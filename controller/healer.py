@@ -81,7 +81,7 @@ class Healer:
         self._settings = settings
         self._clock = clock
         self._wake = wake
-        self.recorder = Recorder(cluster.healthy, world, settings.namespace)
+        self.recorder = Recorder(cluster.healthy, world, settings.namespace, cluster.read.workload)
         self._stepper = Stepper(cluster, world, verdicts, teller, clock)
         self._opening = threading.Lock()
         self._ticks = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -98,11 +98,16 @@ def healthy_revision(workload: WorkloadSeen, pods: Iterable[PodSeen], now: datet
     """The revision that is healthy now: all that is wanted has been ready for long, and nothing died; else empty."""
     found = list(pods)
     names = {one.revision for one in found}
-    if not workload.complete or not workload.wanted or len(found) != workload.wanted or len(names) != 1:
+    if not workload.complete or not workload.wanted or contradicts(workload, found):
         return ""
     well = all(one.ready is not None and now - one.ready >= WELL for one in found)
     calm = all(one.died is None or now - one.died > RECENT for one in found)
     return names.pop() if well and calm else ""
+
+
+def contradicts(workload: WorkloadSeen, pods: Collection[PodSeen]) -> bool:
+    """Whether a workload that is complete has other pods than it says: a watch that broke off tells no deletions."""
+    return workload.complete and (len(pods) != workload.wanted or len({one.revision for one in pods}) > 1)
 
 
 # How it is written down.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from controller.cluster.healthy import NAME, HealthyRevisions
@@ -14,6 +14,7 @@ from controller.healthy import (
     PodSeen,
     WorkloadSeen,
     beyond,
+    contradicts,
     healthy_revision,
     name_of,
     noted,
@@ -22,11 +23,12 @@ from controller.healthy import (
     workload_seen,
 )
 from controller.logs import log
-from controller.model import Resource
+from controller.model import Resource, Workload
 from controller.observe import World
 from controller.rollouts import ROLLING_KINDS
 from selfheal.errors import SelfhealError
 
+_ODD_AFTER, _LOOKS = 2, 3  # ticks, and workloads that are looked at in one
 _GONE_AFTER = 5  # ticks: a replica that has just begun may not have heard of all workloads yet
 
 
@@ -37,16 +39,25 @@ class Recorder:
         store: Where the notes are.
         world: Knows the targets, and is told what the notes say.
         namespace: The controller's own.
+        look: Reads a workload.
     """
 
-    def __init__(self, store: HealthyRevisions, world: World, namespace: str) -> None:
+    def __init__(
+        self,
+        store: HealthyRevisions,
+        world: World,
+        namespace: str,
+        look: Callable[[Key], Workload | None],
+    ) -> None:
         self._store = store
+        self._look = look
         self._world = world
         self._namespace = namespace
         self._lock = threading.Lock()
         self._pods: dict[Key, dict[str, PodSeen]] = {}
         self._workloads: dict[Key, WorkloadSeen] = {}
         self._missed: dict[str, int] = {}
+        self._odd: dict[Key, int] = {}
         self._lost = ""
 
     def observe(self, key: Key, kind: str, resource: Resource, gone: bool) -> None:
@@ -89,6 +100,7 @@ class Recorder:
         found = self._read()
         if found is None:
             return
+        self._correct()
         data: dict[str, str] = found.get("data") or {}
         book = read(data)
         changes: dict[str, str | None] = dict.fromkeys(self._gone(book))
@@ -97,6 +109,21 @@ class Recorder:
         if changes and self._write(found, changes):
             book = read(_changed(data, changes))
         self._tell(book)
+
+    def _correct(self) -> None:
+        """Look at a few of the workloads whose pods are other ones than they say, tick after tick."""
+        with self._lock:
+            odd = [key for key, seen in self._workloads.items() if contradicts(seen, self._pods.get(key, {}).values())]
+        self._odd = {key: self._odd.get(key, 0) + 1 for key in self._world.targets().intersection(odd)}
+        for key in [key for key, ticks in self._odd.items() if ticks >= _ODD_AFTER][:_LOOKS]:
+            try:
+                workload = self._look(key)
+            except SelfhealError as error:
+                log("pods not looked at", level=logging.DEBUG, workload=str(key), cause=str(error))
+                continue
+            with self._lock:
+                found = ((pod["metadata"]["uid"], pod_seen(key, pod)) for pod in workload.pods) if workload else ()
+                self._pods[key] = {uid: seen for uid, seen in found if seen is not None}
 
     def _news(self, book: Mapping[str, Entry], now: datetime) -> dict[str, Entry]:
         found: dict[str, Entry] = {}

@@ -12,7 +12,7 @@ from controller.model import Resource
 from controller.recording import Recorder
 from selfheal.errors import Unavailable
 from selfheal.policy import SYSTEM_NAMESPACE
-from tests.unit.controller import objects
+from tests.unit.controller import objects, pods
 from tests.unit.controller.memory import Stage
 from tests.unit.controller.objects import NAMESPACE
 from tests.unit.controller.records import healthy, policy
@@ -132,6 +132,19 @@ def test_a_workload_that_was_deleted_is_not_noted() -> None:
     hear(found.healer.recorder, gone=True)
     found.healer.tick()
     assert patches(found) == 0
+
+
+def test_pods_that_went_unseen_are_noticed_after_two_ticks_by_one_look() -> None:
+    found = stage()
+    cart = healthy()
+    other = objects.replica_set(cart.resource, 7)
+    found.healer.recorder.observe(CART, "Pod", pods.pod(other, 9), False)
+    found.healer.tick()
+    assert patches(found) == 0
+    for _ in range(3):
+        found.healer.tick()
+    assert notes(found)[ENTRY]["revisions"] == ["cart-h1"]
+    assert found.api.calls.count(("GET", "/apis/apps/v1/namespaces/shop/deployments/cart")) == 1
 
 
 def test_nothing_is_kept_of_pods_that_are_gone() -> None:
