@@ -52,3 +52,7 @@ fields: install  ## every field of the custom resources, and the test that fails
 .PHONY: can-i
 can-i: install  ## what a real API server lets the controller do, and the triples that it must refuse
 	@$(PY) -m bench.lists can-i
+
+.PHONY: healthy-day
+healthy-day: install  ## a healthy day in MINUTES (10): rollouts, swings, jobs, gaps, restarts; the controller may change nothing
+	@OMP_NUM_THREADS=1 $(PY) -m bench.controller day --minutes $(or $(MINUTES),10)

@@ -1,8 +1,9 @@
-"""``python -m bench.controller scale``: what the controller costs."""
+"""``python -m bench.controller COMMAND``: what the controller costs, and what it leaves alone."""
 
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -12,13 +13,9 @@ import typer
 from rich.console import Console
 
 from bench.__main__ import run_app
+from selfheal.errors import SelfhealError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
-
-
-@app.callback()
-def _many() -> None:
-    """So that a single command keeps its name."""
 
 
 @app.command()
@@ -53,6 +50,33 @@ def scale(
         typer.echo(json.dumps(found.to_json(), indent=1))
     else:
         found.show(Console(width=150))
+
+
+@app.command()
+def day(
+    minutes: Annotated[float, typer.Option(min=1, help="How long the day takes.")] = 10.0,
+    seed: Annotated[int, typer.Option(help="Of the metrics.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """A healthy day in minutes: nothing may be changed. Ends with 1 when something was.
+
+    A real API server, Prometheus and endpoint; kwok plays the pods. No root.
+    """
+    from bench.controller.day import live
+
+    start = time.monotonic()
+
+    def say(text: str) -> None:
+        typer.echo(f"[{time.monotonic() - start:6.1f} s] {text}", err=True)
+
+    with tempfile.TemporaryDirectory(prefix="selfheal-") as folder:
+        found = live(Path(folder), say, minutes=minutes, seed=seed)
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=1))
+    else:
+        found.show(Console(width=None if sys.stdout.isatty() else 150))
+    if found.wrong:
+        raise SelfhealError(f"{len(found.wrong)} things should not have been on a healthy day")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from bench.client import Client, Resource
 from bench.cluster import ApiCluster, Say
-from bench.controller.shop import NAMESPACE, STEP, TICK, Day, Servers
+from bench.controller.shop import CONFIDENCE, NAMESPACE, STEP, TICK, Day, Servers
 from bench.controller.timeshift import Answer, TimeShift, shifted
 from bench.history import DAYS, LEVELS
 from bench.scenarios.objects import path
@@ -39,7 +39,6 @@ class Findings:
         unanswered: Requests that nobody took while something was down.
         mutations: What the controller changed; must be empty.
         remediations: What it opened; must be empty.
-        confidence: The threshold of the policies.
     """
 
     events: Counter[str] = field(default_factory=Counter)
@@ -48,7 +47,6 @@ class Findings:
     unanswered: int = 0
     mutations: list[str] = field(default_factory=list)
     remediations: list[str] = field(default_factory=list)
-    confidence: float = 0.85
 
     @property
     def wrong(self) -> list[str]:
@@ -76,7 +74,7 @@ class Findings:
         }
 
     def _is_believed(self, answer: Answer) -> bool:
-        return answer.anomaly is True and answer.confidence >= self.confidence
+        return answer.anomaly is True and answer.confidence >= CONFIDENCE
 
     def show(self, console: Console) -> None:
         """A table for people."""
@@ -88,9 +86,7 @@ class Findings:
         told.add_row("moments of the day that it read", str(self.readings))
         told.add_row("answers of the endpoint about a workload", str(len(self.answers)))
         told.add_row("of these an anomaly", str(sum(one.anomaly is True for one in self.answers)))
-        told.add_row(
-            f"of these with confidence {self.confidence:g} or more", str(sum(map(self._is_believed, self.answers)))
-        )
+        told.add_row(f"of these with confidence {CONFIDENCE:g} or more", str(sum(map(self._is_believed, self.answers))))
         told.add_row("requests that nobody took (something was down)", str(self.unanswered))
         told.add_row("remediations opened", str(len(self.remediations)))
         told.add_row("changes of the cluster", str(len(self.mutations)))
@@ -126,14 +122,13 @@ _ROLLOUTS = ((4.0, "catalogue"), (9.0, "frontend"), (9.2, "cart"), (14.0, "order
 _LOSSES = ((2.5, "orders"), (5.0, "frontend"), (12.0, "catalogue"), (18.5, "customers"), (21.0, "frontend"))
 
 
-def live(folder: Path, say: Say, *, minutes: float, confidence: float = 0.85, seed: int = 0) -> Findings:
+def live(folder: Path, say: Say, *, minutes: float, seed: int = 0) -> Findings:
     """Let a day pass.
 
     Args:
         folder: For the cluster and all files.
         say: Told what happens.
         minutes: How long the day takes.
-        confidence: Threshold of all policies; a low one makes the controller trigger-happy.
         seed: Of the metrics.
     """
     start = (time.time() - _DAY) // STEP * STEP
@@ -144,7 +139,7 @@ def live(folder: Path, say: Say, *, minutes: float, confidence: float = 0.85, se
     ):
         day = Day(cluster, admin, folder, say, minutes, start)
         say("a shop, an autoscaler, a nightly job and twelve policies")
-        day.furnish(confidence)
+        day.furnish()
         say(f"{DAYS + 1:g} days of metrics, the last one with gaps")
         servers = Servers(day, day.database(day.past(seed)), folder / "model")
         servers.begin_prometheus()
@@ -158,7 +153,7 @@ def live(folder: Path, say: Say, *, minutes: float, confidence: float = 0.85, se
         since = log.stat().st_size
         day.control(url)
         _pass(day, plan(day, servers, shift))
-        found = Findings(day.events, shift.answers, shift.readings, shift.unanswered, confidence=confidence)
+        found = Findings(day.events, shift.answers, shift.readings, shift.unanswered)
         found.remediations = [_name(one) for one in admin.items(path("Remediation"))]
         found.mutations = [_change(entry) for entry in changes(log, since)]
     return found

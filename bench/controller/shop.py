@@ -30,6 +30,8 @@ from selfheal.training import client, collect_windows
 
 NAMESPACE = "shop"
 STEP = 60
+CONFIDENCE = 0.85
+"""Threshold of all policies: the default."""
 TICK = 2.0
 """Seconds between two looks of the controller."""
 
@@ -87,7 +89,7 @@ class Day:
 
     # Before it.
 
-    def furnish(self, confidence: float) -> None:
+    def furnish(self) -> None:
         """The shop, a nightly job, an autoscaler, and a policy for every type of anomaly."""
         install(self.cluster)
         self.cluster.apply(*opt_in(NAMESPACE))
@@ -102,7 +104,7 @@ class Day:
         body = {"restartPolicy": "Never", "containers": [container("exit 0")]}
         nightly = {"schedule": "0 3 * * *", "jobTemplate": {"spec": {"template": {"spec": body}}}}
         policies = [
-            thing("SelfHealingPolicy", kind.lower(), spec=policy(kind, action, confidenceThreshold=confidence))
+            thing("SelfHealingPolicy", kind.lower(), spec=policy(kind, action, confidenceThreshold=CONFIDENCE))
             for kind, action in _POLICIES
         ]
         for one in [
