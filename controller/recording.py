@@ -29,6 +29,7 @@ from controller.rollouts import ROLLING_KINDS
 from selfheal.errors import SelfhealError
 
 _ODD_AFTER, _LOOKS = 2, 3  # ticks, and workloads that are looked at in one
+_MOST_NEWS = 1000  # entries in one patch: the API server takes no more than 10,000 steps
 _GONE_AFTER = 5  # ticks: a replica that has just begun may not have heard of all workloads yet
 
 
@@ -132,6 +133,8 @@ class Recorder:
             entry = noted(book.get(name), *well, now) if well and name else None
             if entry is not None:
                 found[name] = entry
+            if len(found) >= _MOST_NEWS:
+                break  # the next tick brings the others
         return found
 
     def _gone(self, book: Mapping[str, Entry]) -> list[str]:

@@ -147,6 +147,20 @@ def test_pods_that_went_unseen_are_noticed_after_two_ticks_by_one_look() -> None
     assert found.api.calls.count(("GET", "/apis/apps/v1/namespaces/shop/deployments/cart")) == 1
 
 
+def test_many_workloads_are_noted_in_a_few_patches() -> None:
+    found = stage()
+    for number in range(1100):
+        shop = objects.deployment(f"shop-{number}", replicas=1)
+        key = Key(NAMESPACE, "Deployment", f"shop-{number}")
+        found.world.observe("Deployment", shop, sick=False)
+        found.healer.recorder.observe(key, "Deployment", shop, False)
+        found.healer.recorder.observe(key, "Pod", pods.pod(objects.replica_set(shop)), False)
+    for _ in range(3):
+        found.healer.tick()
+    assert (len(notes(found)), patches(found)) == (1101, 2)
+    assert sum(map(len, found.api.objects[NOTES]["data"].values())) < 200_000
+
+
 def test_nothing_is_kept_of_pods_that_are_gone() -> None:
     found = stage()
     cart = healthy()
