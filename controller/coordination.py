@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
-from controller.incidents import ended, lasting, may_repeat, of_target, taken_back_at
+from controller.incidents import WRITTEN, ended, lasting, may_repeat, of_target, taken_back_at
 from controller.model import Resource, Situation, Symptom, Workload
 from controller.owners import autoscalers, owner_of
 from controller.rollouts import Rollout, in_progress
@@ -150,20 +150,27 @@ def counts(remediation: Remediation) -> bool:
     return remediation.is_open or remediation.status.outcome not in harmless
 
 
+def has_changed(remediation: Remediation) -> bool:
+    """Whether it may have changed something; one that is open and has written nothing may still end without."""
+    if not remediation.is_open:
+        return counts(remediation)
+    return any(attempt.result in WRITTEN for attempt in remediation.status.attempts)
+
+
 def _budget(situation: Situation) -> Refused | None:
-    """Two budgets of the same size: of what may have changed something, and of records that ended without a change."""
+    """Two budgets of the same size: of what acts or may have acted, and of records without a change."""
     budget, here = situation.config.budget, situation.workload.ref.namespace
     known = {(one.namespace, one.name): one for one in (*situation.deleted, *situation.history)}.values()
     recent = [one for one in known if situation.now - _begun(one) < HOUR]
-    acting, harmless = [one for one in recent if counts(one)], [one for one in recent if not counts(one)]
+    acting, harmless = list(filter(counts, recent)), [one for one in recent if not has_changed(one)]
     hourly = "in the last hour (maxPerHour)"
     locally = "in this namespace in the last hour (maxPerNamespacePerHour)"
     for found, most, what in (
         (sum(one.is_open for one in known), budget.max_concurrent, "open (maxConcurrent)"),
         (len(acting), budget.max_per_hour, hourly),
         (_within(acting, here), budget.max_per_namespace_per_hour, locally),
-        (len(harmless), budget.max_per_hour, f"that ended without a change {hourly}"),
-        (_within(harmless, here), budget.max_per_namespace_per_hour, f"that ended without a change {locally}"),
+        (len(harmless), budget.max_per_hour, f"without a change {hourly}"),
+        (_within(harmless, here), budget.max_per_namespace_per_hour, f"without a change {locally}"),
     ):
         if found >= most:
             return Refused("BudgetExhausted", f"{found} remediations {what}, {most} are allowed")

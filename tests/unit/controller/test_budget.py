@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from controller.model import Decision
 from controller.reconcile import decide
-from selfheal.policy import Budget, HealingConfig
-from selfheal.remediation import Outcome, Remediation, TargetRef
+from selfheal.policy import Action, Budget, HealingConfig
+from selfheal.remediation import Attempt, AttemptResult, Outcome, Remediation, TargetRef
 from tests.unit.controller.memory import Stage
 from tests.unit.controller.objects import NAMESPACE, ago
 from tests.unit.controller.records import bad_rollout, policy, remediation, situation
@@ -44,8 +44,7 @@ def test_records_without_a_change_have_a_limit_of_their_own(outcome: Outcome) ->
     found = asked(two)
     assert (found.reason, found.refused) == ("BudgetExhausted", True)
     assert found.message == (
-        "2 remediations that ended without a change in this namespace in the last hour (maxPerNamespacePerHour), "
-        "2 are allowed"
+        "2 remediations without a change in this namespace in the last hour (maxPerNamespacePerHour), 2 are allowed"
     )
     assert asked([other(index, outcome, minutes=61) for index in range(9)]).reason == "Opened"
 
@@ -58,6 +57,14 @@ def test_records_without_a_change_in_other_namespaces_count_up_to_the_limit_of_t
 
 def test_neither_budget_uses_up_the_other() -> None:
     assert asked([other(1, Outcome.SKIPPED), other(2, Outcome.FAILED)]).reason == "Opened"
+
+
+def test_what_is_open_and_has_written_nothing_may_still_end_without_a_change() -> None:
+    fresh = other(2, None)
+    assert asked([other(1, Outcome.SKIPPED), fresh]).reason == "BudgetExhausted"
+    written = Attempt(action=Action.ROLLBACK, started_time=ago(minutes=1), result=AttemptResult.APPLIED)
+    at_work = fresh.model_copy(update={"status": fresh.status.model_copy(update={"attempts": (written,)})})
+    assert asked([other(1, Outcome.SKIPPED), at_work]).reason == "Opened"
 
 
 def test_a_record_that_was_deleted_counts_too() -> None:
@@ -82,7 +89,7 @@ def test_what_is_opened_stays_within_every_limit(seen: list[tuple[Outcome | None
     recent = [one for one, (_, minutes, _) in zip(history, seen, strict=True) if minutes < 60]
     found = asked(history)
     for kind in (
-        [one for one in recent if one.status.outcome in HARMLESS],
+        [one for one in recent if one.status.outcome in HARMLESS or one.is_open],
         [one for one in recent if one.status.outcome not in HARMLESS],
     ):
         here = [one for one in kind if one.namespace == NAMESPACE]
