@@ -56,3 +56,7 @@ can-i: install  ## what a real API server lets the controller do, and the triple
 .PHONY: healthy-day
 healthy-day: install  ## a healthy day in MINUTES (10): rollouts, swings, jobs, gaps, restarts; the controller may change nothing
 	@OMP_NUM_THREADS=1 $(PY) -m bench.controller day --minutes $(or $(MINUTES),10)
+
+.PHONY: soak
+soak: install  ## MINUTES (30) of random faults, kills and outages: nothing lost, nothing twice, memory flat (SEED=0)
+	@$(PY) -m bench.controller soak --minutes $(or $(MINUTES),30) --seed $(or $(SEED),0)

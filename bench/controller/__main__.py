@@ -79,5 +79,32 @@ def day(
         raise SelfhealError(f"{len(found.wrong)} things should not have been on a healthy day")
 
 
+@app.command("soak")
+def soak_command(
+    minutes: Annotated[float, typer.Option(min=1, help="Of faults.")] = 30.0,
+    seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Random faults of workloads, controllers and API server: nothing lost, nothing twice, memory flat.
+
+    Two controllers on a real API server; kwok plays the pods. No root. Ends with 1 when something is wrong.
+    """
+    from bench.controller.soak import soak
+
+    start = time.monotonic()
+
+    def say(text: str) -> None:
+        typer.echo(f"[{time.monotonic() - start:6.1f} s] {text}", err=True)
+
+    with tempfile.TemporaryDirectory(prefix="selfheal-") as folder:
+        found = soak(Path(folder), say, minutes=minutes, seed=seed)
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=1))
+    else:
+        found.show(Console(width=None if sys.stdout.isatty() else 150))
+    if found.wrong:
+        raise SelfhealError(f"{len(found.wrong)} things should not have been")
+
+
 if __name__ == "__main__":
     run_app(app)

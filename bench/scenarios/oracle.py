@@ -205,17 +205,17 @@ def changes(log: Path, since: int) -> list[Resource]:
     with log.open("rb") as file:
         file.seek(min(since, log.stat().st_size))
         entries = [json.loads(line) for line in file.read().decode(errors="replace").splitlines() if _is_whole(line)]
-    return [entry for entry in entries if _is_write(entry)]
+    return [entry for entry in entries if is_change(entry)]
 
 
 def _is_whole(line: str) -> bool:
     return line.startswith("{") and line.endswith("}")
 
 
-def _is_write(entry: Resource) -> bool:
+def is_change(entry: Resource) -> bool:
+    """Whether an entry of the audit log is a write of the controller beside its own records, and was taken."""
     about = entry.get("objectRef") or {}
     ours = about.get("apiGroup") == "aiops.example.com" or about.get("resource") in ("leases", "events")
-    ours = ours or (about.get("namespace"), about.get("name")) == (SYSTEM, "selfheal-healthy-revisions")
     ours = ours or (about.get("namespace"), about.get("resource"), about.get("name")) == _NOTEBOOK
     return (
         entry.get("user", {}).get("username") == USER

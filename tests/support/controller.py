@@ -65,6 +65,11 @@ class Controller:
         return [json.loads(line) for line in found if line.endswith("}")]
 
     @property
+    def pid(self) -> int:
+        """Of its process; 0 before it was started."""
+        return 0 if self._process is None else self._process.pid
+
+    @property
     def running(self) -> bool:
         """Whether it still runs."""
         return self._process is not None and self._process.poll() is None
