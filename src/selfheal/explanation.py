@@ -15,7 +15,8 @@ from selfheal.window import Floats, MetricWindow
 
 _MOST_METRICS = 5
 _LEAST_SHARE = 0.03
-_ECHO = 0.2  # of its evidence is left to a metric on its harmless side
+_ECHO = 0.2  # of its evidence is left to a metric on its harmless side, or back to normal
+_FADED = 0.25  # of its largest deviation of late: what is below is back to normal
 _NEWEST = 3  # rows over which evidence is gathered: votes have a memory too
 
 
@@ -56,8 +57,10 @@ def explain(window: MetricWindow, voters: Sequence[Witness], *, anomaly: bool) -
 
 def _evidence(window: MetricWindow, voters: Sequence[Witness]) -> tuple[Floats, Floats]:
     """Share of the evidence and expected value of each metric, both of shape [m]."""
-    deviations = np.array([np.abs(model.deviations(window)[-_NEWEST:]).max(axis=0) for model in voters])
-    weights = soften(deviations) ** 2
+    recent = np.array([np.abs(model.deviations(window)[-_NEWEST:]) for model in voters])
+    deviations = recent.max(axis=1)
+    # What is as expected again was a part of the trouble, but does not carry it any more.
+    weights = soften(deviations) ** 2 * np.where(recent[:, -1] < _FADED * deviations, _ECHO, 1.0)
     weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
     # The voter that a metric surprised most says what it had expected.
     values = np.array([_in_unit(window, model.expected(window)[-1], model.counters) for model in voters])
