@@ -47,10 +47,10 @@ def test_a_value_on_its_harmless_side_is_not_what_is_named_first() -> None:
 def test_what_is_back_to_normal_is_not_named_before_what_is_still_wrong() -> None:
     window = daily(("deployment_unavailable", "pod_cpu_usage"), 4)
     voters = [DETECTORS[name](0).fit(window) for name in ("isolation_forest", "prophet")]
-    window.values[-3, 0] *= 2.0  # for one sample
+    window.values[-3:, 0] *= [4.0, 1.01, 1.01]  # for one sample
     window.values[-3:, 1] *= 1.5
     assert explain(window, voters, anomaly=True)["top_metrics"][0].name == "pod_cpu_usage"
-    window.values[-1, 0] *= 2.0  # and again, up to now
+    window.values[-1, 0] *= 8.0  # and again, up to now
     assert explain(window, voters, anomaly=True)["top_metrics"][0].name == "deployment_unavailable"
 
 
