@@ -58,6 +58,7 @@ class Proxy:
     Attributes:
         is_cut: While it is set, nothing new is passed on; watches that run go on.
         heard: All requests but GET, whether they were passed on or not.
+        calls: How many requests arrived, GET among them.
     """
 
     def __init__(self, kubeconfig: Path) -> None:
@@ -69,6 +70,7 @@ class Proxy:
         self._lock = threading.Lock()
         self.is_cut = threading.Event()
         self.heard: list[Heard] = []
+        self.calls = 0
         self._meddling: tuple[Matches, Callable[[], None]] | None = None
         owner = self
 
@@ -124,6 +126,8 @@ class Proxy:
             request.close_connection = True
             return
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        with self._lock:
+            self.calls += 1
         if request.command != "GET":
             self.heard.append(Heard(request.command, request.path, body, time.monotonic()))
         rule = self._take(request.command, request.path)

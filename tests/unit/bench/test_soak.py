@@ -1,107 +1,219 @@
-"""What the soak's reader makes of an audit log, of a workload, and of memory."""
+"""The pure parts of the soak: what it draws, what it counts, and when it is not content."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
-from bench.controller.ledger import Fault, Ledger, Memory, audit
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.controller.soak_audit import Counted, count, slope, turns
+from bench.controller.soak_cases import PATIENCE, Case, Ward
+from bench.controller.soak_findings import Findings, Memory
+from bench.controller.soak_plan import DELETE, KILL, KINDS, POLICIES, RENEW, draw
 from bench.scenarios.stage import USER
 
-PATCH = {"op": "replace", "path": "/spec/replicas", "value": 2}
+NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
+KEY = ("soak-rollback", "shop-1")
+Entry = dict[str, Any]
 
 
-def entry(resource: str, name: str, subresource: str = "", *, dry: bool = False, code: int = 200) -> dict[str, Any]:
-    about = {"resource": resource, "namespace": "amber", "name": name, "subresource": subresource}
-    if resource == "remediations":
-        about["apiGroup"] = "aiops.example.com"
+class TestDrawing:
+    @given(st.integers(0, 10**6))
+    def test_the_same_seed_draws_the_same(self, seed: int) -> None:
+        assert draw(seed, 5) == draw(seed, 5)
+
+    def test_another_seed_draws_otherwise(self) -> None:
+        assert draw(1, 5) != draw(2, 5)
+
+    @given(st.integers(0, 1000))
+    def test_every_kind_of_fault_comes_to_every_namespace_within_ten_minutes(self, seed: int) -> None:
+        faults = {(one.namespace, one.kind) for one in draw(seed, 10) if one.namespace}
+
+        assert faults == {(space, kind) for space in POLICIES for kind in KINDS}
+
+    @given(st.integers(0, 1000))
+    def test_nobody_is_killed_in_the_second_half(self, seed: int) -> None:
+        kills = [one.at for one in draw(seed, 30) if one.kind == KILL]
+
+        assert kills
+        assert max(kills) <= 15 * 60
+
+    @given(st.integers(0, 1000))
+    def test_a_policy_that_is_deleted_comes_back_before_another_goes(self, seed: int) -> None:
+        steps = [(one.kind, one.lot) for one in draw(seed, 30) if one.kind in (DELETE, RENEW)]
+
+        assert steps[::2] == [(DELETE, lot) for _, lot in steps[1::2]]
+        assert steps[1::2] == [(RENEW, lot) for _, lot in steps[::2]]
+
+
+def entry(at: int, verb: str, resource: str, name: str, body: object, **more: Any) -> Entry:
+    about = {"resource": resource, "namespace": KEY[0], "name": name, "subresource": more.pop("inner", "")}
+    about["apiGroup"] = "aiops.example.com" if resource == "remediations" else "apps"
     return {
-        "stage": "ResponseComplete",
-        "stageTimestamp": "2026-11-25T10:00:00Z",
-        "verb": "patch",
         "user": {"username": USER},
-        "requestURI": "/apis/x" + ("?dryRun=All" if dry else ""),
-        "responseStatus": {"code": code},
+        "verb": verb,
         "objectRef": about,
-    }
+        "requestObject": body,
+        "requestURI": "/",
+        "requestReceivedTimestamp": f"2026-11-25T10:00:{at:02d}Z",
+        "stage": "ResponseComplete",
+        "responseStatus": {"code": 200},
+    } | more
 
 
-def record(result: str = "Successful", operations: int = 1, undo: int = 1) -> dict[str, Any]:
-    change = {"operations": [PATCH] * operations}
-    attempt = {"result": result, "change": change, "undo": [PATCH] * undo}
-    return {
-        "metadata": {"namespace": "amber", "name": "rem-1"},
-        "spec": {"target": {"name": "shop-0"}},
-        "status": {"attempts": [attempt]},
-    }
+def opened(at: int = 1) -> Entry:
+    return entry(at, "create", "remediations", "", {"metadata": {"name": "rem"}, "spec": {"target": {"name": KEY[1]}}})
 
 
-def written(tmp_path: Path, *entries: dict[str, Any], records: list[Any] | None = None) -> Any:
-    log = tmp_path / "audit.log"
-    log.write_text("".join(json.dumps(one) + "\n" for one in entries))
-    return audit(log, 0, [record()] if records is None else records)
+def noted(at: int, *undos: object, **status: object) -> Entry:
+    value = {"attempts": [{"undo": undo} for undo in undos]} | status
+    body = [{"op": "test", "path": "/metadata/uid"}, {"op": "add", "path": "/status", "value": value}]
+    return entry(at, "patch", "remediations", "rem", body, inner="status")
 
 
-STORED = entry("remediations", "rem-1", "status")
+def written(at: int, image: str = "v1", **more: Any) -> Entry:
+    body = [{"op": "test", "path": "/metadata/resourceVersion", "value": at}, {"op": "replace", "value": image}]
+    return entry(at, "patch", "deployments", KEY[1], body, **more)
 
 
-def test_a_write_that_a_record_plans_is_in_order(tmp_path: Path) -> None:
-    found = written(tmp_path, STORED, entry("deployments", "shop-0"), entry("deployments", "shop-0", dry=True))
-    assert (found.writes, found.twice, found.unrecorded) == (1, [], [])
+class TestCounting:
+    def test_a_heal_with_its_record_is_in_order(self) -> None:
+        found = count([opened(), noted(2, ["take it back"]), written(3), noted(4, ["x"], outcome="Successful")])
+
+        assert found.writes == {"patch deployments": 1}
+        assert found.outcomes == {"Successful": 1}
+        assert (found.twice, found.without_undo) == ([], [])
+
+    def test_a_change_before_its_record_is_told_even_where_the_log_has_it_first(self) -> None:
+        found = count([opened(1), noted(3, ["take it back"]), written(2)])
+
+        assert len(found.without_undo) == 1
+
+    def test_an_attempt_without_an_undo_is_no_record(self) -> None:
+        assert count([opened(), noted(2, None), written(3)]).without_undo
+
+    def test_the_same_change_again_in_one_attempt_is_twice(self) -> None:
+        assert len(count([opened(), noted(2, ["x"]), written(3), written(4)]).twice) == 1
+
+    def test_an_undo_and_the_next_attempt_are_not_twice(self) -> None:
+        heal = [opened(), noted(2, ["x"]), written(3), written(4, "v2"), noted(5, ["x"], ["y"]), written(6)]
+
+        assert count(heal).twice == []
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"requestURI": "/?dryRun=All"},
+            {"responseStatus": {"code": 409}},
+            {"user": {"username": "admin"}},
+        ],
+        ids=["dry run", "refused", "somebody else"],
+    )
+    def test_what_changed_nothing_or_is_not_ours_is_not_counted(self, more: Entry) -> None:
+        assert not count([written(1, **more)]).writes
+
+    def test_an_eviction_needs_a_record_that_names_its_pod(self) -> None:
+        gone = entry(3, "create", "pods", f"{KEY[1]}-5d8f-x2x4q", {}, inner="eviction")
+        planned = [[{"change": {"operations": [{"name": f"{KEY[1]}-5d8f-{pod}"}]}}] for pod in ("x2x4q", "other")]
+
+        assert count([opened(), noted(2, attempts=planned[0]), gone]).without_undo == []
+        assert count([opened(), noted(2, attempts=planned[1]), gone]).without_undo
+        assert count([gone]).without_undo
 
 
-def test_a_write_before_its_record_is_found(tmp_path: Path) -> None:
-    found = written(tmp_path, entry("deployments", "shop-0"), STORED)
-    assert len(found.unrecorded) == 1
+def test_writers_that_take_turns_are_counted() -> None:
+    assert turns([]) == 0
+    assert turns([(1, "a"), (2, "a"), (3, "b")]) == 2
+    assert turns([(3, "a"), (1, "a"), (2, "b")]) == 3
 
 
-def test_a_write_too_many_is_found_and_a_refused_one_is_none(tmp_path: Path) -> None:
-    writes = [entry("deployments", "shop-0")] * 2
-    assert written(tmp_path, STORED, *writes).twice == []  # the change and its undo
-    assert len(written(tmp_path, STORED, *writes, entry("deployments", "shop-0")).twice) == 1
-    assert written(tmp_path, STORED, *writes, entry("deployments", "shop-0", code=409)).twice == []
-    assert len(written(tmp_path, STORED, writes[0], records=[record("Refused")]).twice) == 1
+def test_growth_is_told_by_the_hour_and_only_from_enough_samples() -> None:
+    assert slope([(0.0, 100.0), (0.5, 105.0), (1.0, 110.0)]) == pytest.approx(10)
+    assert slope([(0.0, 100.0), (0.0, 105.0)]) is None
 
 
-def test_an_eviction_of_a_pod_is_a_write_to_its_workload(tmp_path: Path) -> None:
-    found = written(tmp_path, STORED, entry("pods", "shop-0-abc-xyz", "eviction"))
-    assert (found.writes, found.twice) == (1, [])
+def deployment(available: int, replicas: int = 2) -> Entry:
+    status = {"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "availableReplicas": available}
+    return {"metadata": {"generation": 1}, "spec": {"replicas": replicas}, "status": status}
 
 
-def deployment(ready: int, *, wanted: int = 2) -> dict[str, Any]:
-    status = {"replicas": ready, "updatedReplicas": ready, "availableReplicas": ready, "observedGeneration": 3}
-    return {"metadata": {"generation": 3}, "spec": {"replicas": wanted}, "status": status}
+class TestCases:
+    def case(self, *, due: bool = True) -> Case:
+        return Case("bad image", KEY, 0.0, NOW, due)
+
+    def test_a_fault_that_shows_late_is_not_healed_before(self) -> None:
+        case = self.case()
+        case.look(deployment(2), [])
+
+        assert not case.is_healed
+        case.look(deployment(1), [])
+        case.look(deployment(2), [])
+        assert case.is_healed
+
+    def test_an_old_record_is_no_answer(self) -> None:
+        case = self.case()
+        old = {"metadata": {"creationTimestamp": "2026-11-25T09:59:00Z"}, "status": {"outcome": "Successful"}}
+        case.look(deployment(1), [old])
+
+        assert case.answer == ""
+
+    def test_a_fault_without_an_answer_is_lost_when_patience_ends(self) -> None:
+        ward, case = Ward(), self.case(due=False)
+        ward.admit(case)
+        case.look(deployment(1), [])
+
+        assert not case.is_over(PATIENCE - 1, has_open=False)
+        assert case.is_over(PATIENCE + 1, has_open=False)
+        ward.close(case, PATIENCE + 1, "")
+        assert ward.lost
+        assert not ward.unwell
+
+    def test_a_fault_that_was_to_be_healed_and_was_not_is_told(self) -> None:
+        ward, case = Ward(), self.case()
+        ward.admit(case)
+        case.look(deployment(1), [])
+        case.answer = "record"
+        ward.close(case, PATIENCE + 1, "Failed")
+
+        assert ward.unwell
+        assert not ward.lost
+
+    def test_an_opted_out_workload_may_stay_unwell(self) -> None:
+        ward, case = Ward(), self.case()
+        case.excuse("opted out")
+        case.look(deployment(1), [])
+        ward.close(case, 30, "")
+
+        assert not ward.unwell
 
 
-def test_a_fault_is_answered_by_a_record_or_an_event_about_it_and_by_nothing_else() -> None:
-    ledger = Ledger([Fault("amber", "shop-0", "crashloop", 1000.0, {})])
-    (fault,) = ledger.faults
-    event = {
-        "reportingController": "aiops.example.com/selfheal",
-        "regarding": {"name": "shop-1"},
-        "eventTime": "2026-11-25T10:00:00Z",
-    }
-    ledger.look(fault, deployment(1), [], [event, event | {"reportingController": "kubelet"}], 1001.0)
-    assert ledger.waiting() == [fault]
-    ledger.look(fault, deployment(1), [], [event | {"regarding": {"name": "shop-0"}}], 1002.0)
-    assert (fault.told, fault.ended) == (1002.0, None)
+class TestFindings:
+    def findings(self, *, growth: float = 0.0, writers: int = 1) -> Findings:
+        memory = Memory({1: [(age, 100 + growth * age) for age in range(0, 900, 5)]})
+        ward = Ward(injected=Counter({"bad image": 1}))
+        return Findings(15, ward, Counter(), Counter(), [], Counted(), memory, 100, writers, 1)
 
+    def test_what_is_as_it_should_be_is_not_wrong(self) -> None:
+        assert self.findings().wrong == []
 
-def test_a_workload_without_replicas_is_not_well() -> None:
-    ledger = Ledger([Fault("amber", "shop-0", "zero", 1000.0, {})])
-    ledger.look(ledger.faults[0], deployment(0, wanted=0), [], [], 1001.0)
-    assert ledger.is_broken("amber", "shop-0")
-    ledger.look(ledger.faults[0], deployment(2), [], [], 1002.0)
-    assert not ledger.is_broken("amber", "shop-0")
+    def test_memory_that_grows_is_wrong_and_is_told_by_the_hour(self) -> None:
+        found = self.findings(growth=0.03)
 
+        assert len(found.wrong) == 1
+        assert "+108.0 MiB an hour" in str(found.to_json())
 
-def test_memory_that_grows_has_a_slope_and_a_short_life_has_none() -> None:
-    memory = Memory()
-    for second in range(0, 1200, 5):
-        memory.note(1, second, (100 + second / 60) * 2**20)
-    for second in range(0, 200, 5):
-        memory.note(2, second, 100 * 2**20)
-    ((first, last, slope),) = memory.slopes()
-    assert first < last
-    assert round(slope) == 60
+    def test_two_writers_for_one_lease_are_wrong(self) -> None:
+        assert len(self.findings(writers=3).wrong) == 1
+
+    def test_no_fault_at_all_shows_nothing(self) -> None:
+        found = self.findings()
+        found.ward.injected.clear()
+
+        assert found.wrong == ["nothing was shown: no fault was injected"]
+
+    def test_a_young_process_has_no_slope(self) -> None:
+        assert Memory({1: [(age, 100.0) for age in range(0, 400, 5)]}).warm() == {}
