@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import json
+import socket
 import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -59,6 +62,7 @@ class Proxy:
         is_cut: While it is set, nothing new is passed on; watches that run go on.
         heard: All requests but GET, whether they were passed on or not.
         calls: How many requests arrived, GET among them.
+        refusals: How many requests are still to be refused.
     """
 
     def __init__(self, kubeconfig: Path) -> None:
@@ -72,6 +76,10 @@ class Proxy:
         self.heard: list[Heard] = []
         self.calls = 0
         self._meddling: tuple[Matches, Callable[[], None]] | None = None
+        self._refusal: tuple[Matches, int, dict[str, str]] | None = None
+        self.refusals = 0
+        self._slowness = 0.0
+        self._watches: list[socket.socket] = []
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -106,6 +114,37 @@ class Proxy:
         """At the first request that matches, act, then pass it on."""
         self._meddling = (matches, act)
 
+    def refuse(self, matches: Matches, status: int, times: int, **headers: str) -> None:
+        """Answer the next requests that match as a server does that is busy or was faster, and pass none of them on.
+
+        Args:
+            matches: Which ones.
+            status: The HTTP status.
+            times: How many.
+            headers: Of the answers; ``Retry_After="1"`` is ``Retry-After: 1``.
+        """
+        named = {name.replace("_", "-"): text for name, text in headers.items()}
+        self._refusal, self.refusals = (matches, status, named), times
+
+    def delay(self, seconds: float) -> None:
+        """Take so long for every request from now on; 0 ends it."""
+        self._slowness = seconds
+
+    def drop_watches(self) -> None:
+        """Close the watches that run; the clients have to begin new ones."""
+        with self._lock:
+            running, self._watches = self._watches, []
+        for one in running:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def _refused(self, method: str, path: str) -> tuple[int, dict[str, str]] | None:
+        with self._lock:
+            if self._refusal is None or not self.refusals or not self._refusal[0](method, path):
+                return None
+            self.refusals -= 1
+            return self._refusal[1:]
+
     def _meddle(self, method: str, path: str) -> None:
         with self._lock:
             if self._meddling is None or not self._meddling[0](method, path):
@@ -135,7 +174,14 @@ class Proxy:
             rule[0]()
             request.close_connection = True
             return
+        if refused := self._refused(request.command, request.path):
+            _refuse(request, *refused)
+            return
+        time.sleep(self._slowness)
         self._meddle(request.command, request.path)
+        if "watch=true" in request.path:
+            with self._lock:
+                self._watches.append(request.connection)
         upstream = http.client.HTTPSConnection(self._upstream.netloc, context=self._trust)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOPS}
         try:
@@ -161,6 +207,17 @@ class Proxy:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+def _refuse(request: BaseHTTPRequestHandler, status: int, headers: Mapping[str, str]) -> None:
+    reason = {409: "Conflict", 429: "TooManyRequests", 503: "ServiceUnavailable"}.get(status, "InternalError")
+    body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status, "reason": reason}
+    content = json.dumps(body | {"message": "the proxy says so"}).encode()
+    request.send_response(status)
+    for name, text in {"Content-Type": "application/json", "Content-Length": str(len(content)), **headers}.items():
+        request.send_header(name, text)
+    request.end_headers()
+    request.wfile.write(content)
 
 
 def _stream(answer: http.client.HTTPResponse, request: BaseHTTPRequestHandler) -> None:
