@@ -15,6 +15,7 @@ from controller.logs import configure, log
 from controller.runtime import Runtime
 from controller.settings import Settings
 from selfheal.errors import SelfhealError
+from selfheal.heaps import share_heaps
 
 
 def main(
@@ -28,6 +29,7 @@ def main(
     Settings are SELFHEAL_* environment variables; docs/operations.md lists them. Logs are JSON lines on stdout.
     """
     configure()
+    share_heaps()
     if kubeconfig is not None:
         os.environ["KUBECONFIG"] = str(kubeconfig)  # kopf's own connection reads it
     try:
