@@ -29,7 +29,7 @@ def main(
     Settings are SELFHEAL_* environment variables; docs/operations.md lists them. Logs are JSON lines on stdout.
     """
     configure()
-    share_heaps()
+    share_heaps(1)
     if kubeconfig is not None:
         os.environ["KUBECONFIG"] = str(kubeconfig)  # kopf's own connection reads it
     try:

@@ -16,7 +16,7 @@ def main() -> int:
     Returns:
         The exit code: 0 ended by a signal, 1 failed, 2 wrong use, 3 no model and ``--once``.
     """
-    share_heaps()
+    share_heaps(2)
     # kserve reads flags of its own while it is imported, and says so in its own help.
     from kserve import model_server
 

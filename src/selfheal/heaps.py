@@ -7,15 +7,17 @@ import ctypes
 import os
 
 _ARENA_MAX = -8  # M_ARENA_MAX in malloc.h
-_HEAPS = 2
 
 
-def share_heaps() -> bool:
-    """Two heaps for all threads, to be called before any is started.
+def share_heaps(heaps: int) -> bool:
+    """So many heaps for all threads, to be called before any is started.
 
     glibc gives each thread its own, and each keeps room for the largest answer it has ever read. Measured by
-    ``bench.fuzz``: an endpoint holds 315 MiB after 9,000 requests in place of 425, and no longer grows. By two soaks
-    beside each other: a controller held 116 MiB after seven minutes, one with a heap for each thread 174 MiB.
+    ``bench.fuzz``: an endpoint with two holds 315 MiB after 9,000 requests in place of 425, and no longer grows. By
+    soaks: a controller with one holds 119 MiB after ten minutes, with two 234, with one for each thread 173.
+
+    Args:
+        heaps: How many.
 
     Returns:
         Whether it is so now; False where MALLOC_ARENA_MAX says something else, or the C library has no such setting.
@@ -23,5 +25,5 @@ def share_heaps() -> bool:
     if "MALLOC_ARENA_MAX" in os.environ:
         return False
     with contextlib.suppress(OSError, AttributeError):
-        return bool(ctypes.CDLL(None).mallopt(_ARENA_MAX, _HEAPS))
+        return bool(ctypes.CDLL(None).mallopt(_ARENA_MAX, heaps))
     return False

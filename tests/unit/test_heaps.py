@@ -9,6 +9,6 @@ def test_the_c_library_takes_the_number_of_heaps_unless_the_environment_names_on
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
-    assert share_heaps()
+    assert share_heaps(2)
     monkeypatch.setenv("MALLOC_ARENA_MAX", "8")
-    assert not share_heaps()
+    assert not share_heaps(2)
