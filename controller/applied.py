@@ -11,7 +11,7 @@ from jsonpointer import JsonPointer
 from controller.model import Progress, Resource, Workload
 from controller.patching import MISSING
 from selfheal.policy import REMEDIATION_ANNOTATION
-from selfheal.remediation import Attempt, AttemptResult, ConditionType, Operation, RemediationStatus, with_condition
+from selfheal.remediation import AttemptResult, ConditionType, Operation, RemediationStatus, with_condition
 
 _WRITES = ("add", "replace")
 WRITING = "Writing"
@@ -123,11 +123,6 @@ def object_of(operation: Operation, workload: Workload) -> Resource | None:
     """The object of an operation, as far as the bundle has it."""
     candidates = (workload.resource, *workload.pods, *workload.autoscalers)
     return next((one for one in candidates if one["metadata"].get("uid") == operation.uid), None)
-
-
-def undo_of(attempt: Attempt) -> tuple[Operation, ...]:
-    """What takes an attempt back."""
-    return attempt.undo or attempt.change.undo
 
 
 def with_seen(progress: Progress) -> RemediationStatus:

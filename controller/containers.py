@@ -9,7 +9,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from controller.facts import condition, created, died_at, last_death, moment, quoted, since, state
+from controller.facts import (
+    condition,
+    created,
+    death_before,
+    died_at,
+    last_death,
+    lifetime,
+    moment,
+    quoted,
+    since,
+    state,
+)
 from controller.model import Resource
 from controller.quantities import limit_of, render
 from selfheal.policy import AnomalyType
@@ -155,13 +166,8 @@ def _deaths(pod: Resource, spec: Resource, status: Resource, now: datetime) -> I
 
 def _is_held_back(pod: Resource, status: Resource) -> bool:
     """Whether a container that is meant to run on failed twice in a row at once, and waits to be started again."""
-    ends = (state(status, "terminated"), (status.get("lastState") or {}).get("terminated") or {})
-    return _runs_on(pod) and all(end.get("exitCode") and _life(end) < BRIEF for end in ends)
-
-
-def _life(death: Resource) -> timedelta:
-    started, ended = moment(death.get("startedAt")), moment(death.get("finishedAt"))
-    return timedelta.max if started is None or ended is None else ended - started
+    ends = (state(status, "terminated"), death_before(status))
+    return _runs_on(pod) and all(end.get("exitCode") and lifetime(end) < BRIEF for end in ends)
 
 
 def _runs_on(pod: Resource) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from controller.model import Resource
 
@@ -59,7 +59,19 @@ def state(status: Resource, kind: str) -> Resource:
 
 def last_death(status: Resource) -> Resource:
     """How the container ended last: now, or before it was started again."""
-    return state(status, "terminated") or (status.get("lastState") or {}).get("terminated") or {}
+    return state(status, "terminated") or death_before(status)
+
+
+def death_before(status: Resource) -> Resource:
+    """How the container ended before it was started last; empty where it was not started again."""
+    found: Resource = (status.get("lastState") or {}).get("terminated") or {}
+    return found
+
+
+def lifetime(death: Resource) -> timedelta:
+    """How long a container lived before a death; a day, which is long for anything here, where that is not known."""
+    started, ended = moment(death.get("startedAt")), moment(death.get("finishedAt"))
+    return timedelta(days=1) if started is None or ended is None else max(ended - started, timedelta(0))
 
 
 def died_at(status: Resource) -> datetime | None:

@@ -14,7 +14,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from controller.cluster import Cluster, Key
-from controller.coordination import is_storm
 from controller.idling import rests
 from controller.incidents import is_over
 from controller.logs import log
@@ -165,8 +164,7 @@ class Healer:
             last_storm=self._world.last_storm,
             deleted=self._world.deleted(),
         )
-        if is_storm(config, *self._world.diagnosed()):
-            self._world.storm_seen(now)
+        self._world.look_for_storm(config, now)
         return situation
 
     def _refused(self, workload: Workload, decision: Decision) -> float:

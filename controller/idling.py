@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from controller.facts import created, moment, spec_replicas
 from controller.model import Resource, Symptom, Workload
@@ -21,8 +21,9 @@ SCALED_TO_ZERO = f"{GROUP}/scaled-to-zero"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 SCALABLE = ("Deployment", "StatefulSet")
 SETTLING = timedelta(seconds=5)
-"""Who scales down and up again to restart a program is left this time."""
+"""Who scales down and up again to restart a program is left this time, and who takes the mark off to wake one."""
 
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _EXPLAINED = (
     SCALED_TO_ZERO,
     "idling.alpha.openshift.io/",
@@ -54,8 +55,7 @@ def scaled_to_zero(workload: Workload, now: datetime) -> Iterator[Symptom]:
     if not may_be_zero_by_mistake(resource, workload.remembered) or _has_scaler(workload):
         return
     found = replicas_before(workload)
-    since = _scaled_at(resource)
-    if found is None or now - since < SETTLING:
+    if found is None or not _has_settled(workload, now):
         return
     number, source = found
     replicas = "1 replica" if number == 1 else f"{number} replicas"
@@ -63,7 +63,7 @@ def scaled_to_zero(workload: Workload, now: datetime) -> Iterator[Symptom]:
         type=AnomalyType.METRIC_ANOMALY,
         cause="ScaledToZero",
         message=f"{workload.ref.name} has no replicas, and {source} says {replicas}; nothing says that zero is wanted",
-        since=since,
+        since=_scaled_at(resource),
     )
 
 
@@ -72,7 +72,7 @@ def rests(workload: Workload, now: datetime) -> bool:
     resource = workload.resource
     idle = resource.get("kind") in SCALABLE and not spec_replicas(resource) and not workload.pods
     leaves = bool(resource["metadata"].get("deletionTimestamp"))
-    return idle and not leaves and now - _scaled_at(resource) >= SETTLING
+    return idle and not leaves and _has_settled(workload, now)
 
 
 def replicas_before(workload: Workload) -> tuple[int, str] | None:
@@ -144,6 +144,11 @@ def _is_controlled(resource: Resource) -> bool:
 
 def _has_scaler(workload: Workload) -> bool:
     return any(autoscalers(workload, kind) for kind in ("HorizontalPodAutoscaler", "ScaledObject"))
+
+
+def _has_settled(workload: Workload, now: datetime) -> bool:
+    """Whether nobody can be in the middle of it: an explanation that goes leaves no time in the object."""
+    return now - max(_scaled_at(workload.resource), workload.bare_since or _NEVER) >= SETTLING
 
 
 def _scaled_at(resource: Resource) -> datetime:

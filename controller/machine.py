@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from controller.applied import is_begun, undo_of, with_seen
+from controller.applied import is_begun, with_seen
 from controller.causes import REPEATS, sensible
 from controller.consent import actions_of, policy_now, shown
 from controller.coordination import disturbs_rollout, effective_mode, standing
@@ -28,7 +28,16 @@ from controller.model import (
 from controller.undoing import SETTLING, UNDO_TIMEOUT, is_undone
 from controller.verification import LEAK, USELESS, judge, settings_of
 from selfheal.policy import Action, Mode, Policy
-from selfheal.remediation import Attempt, AttemptResult, Condition, ConditionType, Outcome, RemediationStatus, Source
+from selfheal.remediation import (
+    Attempt,
+    AttemptResult,
+    Condition,
+    ConditionType,
+    Outcome,
+    RemediationStatus,
+    Source,
+    undo_of,
+)
 
 POLL = timedelta(seconds=5)
 """How often verification looks, where no event brings it on."""

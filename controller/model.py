@@ -71,6 +71,7 @@ class Workload:
         quotas: ResourceQuotas of the namespace.
         nodes: Nodes its pods run on (for allocatable).
         remembered: How many replicas a watch of this process saw last, before there were none; 0 where it saw none.
+        bare_since: When what explained that it has none went, as this process saw it; None where nothing did.
         recorded: Names of revisions that were noted as healthy while they were, the newest note first.
     """
 
@@ -85,6 +86,7 @@ class Workload:
     quotas: tuple[Resource, ...] = ()
     nodes: tuple[Resource, ...] = ()
     remembered: int = 0
+    bare_since: datetime | None = None
     recorded: tuple[str, ...] = ()
 
     @property

@@ -6,19 +6,19 @@ All methods may be called from any thread.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from controller.cluster.paths import WORKLOAD_KINDS, Key
-from controller.coordination import STORM_FLOOR
+from controller.coordination import is_storm
 from controller.facts import spec_replicas
 from controller.healthy import name_of as name_in_notes
 from controller.idling import SCALABLE, may_be_zero_by_mistake
 from controller.model import Resource, Workload
 from controller.reconcile import fits
 from controller.stored import OWN_KINDS, Stored, StoredPolicy, read_config
-from selfheal.policy import Policy
+from selfheal.policy import HealingConfig, Policy
 from selfheal.remediation import Remediation
 
 __all__ = ["OWN_KINDS", "StoredPolicy", "World", "read_config", "target_key"]
@@ -35,13 +35,16 @@ class World(Stored):
 
     Args:
         system_namespace: Only policies in it may target other namespaces.
+        clock: Aware time.
     """
 
-    def __init__(self, system_namespace: str) -> None:
+    def __init__(self, system_namespace: str, clock: Callable[[], datetime]) -> None:
         super().__init__(system_namespace)
+        self._clock = clock
         self._workloads: dict[Key, _Seen] = {}
         self._cron_jobs: dict[tuple[str, str], str] = {}
         self._replicas: dict[Key, int] = {}
+        self._zeros: dict[Key, datetime | None] = {}
         self._suspects: dict[Key, set[str]] = {}
         self._unseen: set[Key] = set()
         self._sick: set[Key] = set()
@@ -131,8 +134,19 @@ class World(Stored):
         if self._workloads.get(key) != seen:
             self._workloads[key] = seen
             self._changes += 1
-        if key.kind in SCALABLE and (replicas := spec_replicas(resource)):
+        self._see_replicas(key, resource)
+
+    def _see_replicas(self, key: Key, resource: Resource) -> None:
+        """Remember how many a workload has; of one without any, whether that is explained, or when that ended."""
+        if key.kind not in SCALABLE:
+            return
+        if replicas := spec_replicas(resource):
             self._replicas[key] = replicas
+            self._zeros.pop(key, None)
+        elif not may_be_zero_by_mistake(resource, self._replicas.get(key, 0)):
+            self._zeros[key] = None
+        elif key in self._zeros:
+            self._zeros[key] = self._zeros[key] or self._clock()
 
     def forget(self, key: Key) -> None:
         """A workload does not exist any more."""
@@ -140,6 +154,7 @@ class World(Stored):
             self._changes += 1
             self._workloads.pop(key, None)
             self._replicas.pop(key, None)
+            self._zeros.pop(key, None)
             self._suspects.pop(key, None)
             self._unseen.discard(key)
             self._sick.discard(key)
@@ -178,9 +193,11 @@ class World(Stored):
     def remembering(self, key: Key, workload: Workload) -> Workload:
         """A workload as it was read, with what was seen of it before: its replicas, and revisions that were healthy."""
         with self._lock:
+            self._see_replicas(key, workload.resource)
+            remembered, bare = self._replicas.get(key, 0), self._zeros.get(key)
             uid, names = self._healthy.get(name_in_notes(key), ("", ()))
             recorded = names if uid == workload.ref.uid else ()
-            return replace(workload, remembered=self._replicas.get(key, 0), recorded=recorded)
+            return replace(workload, remembered=remembered, bare_since=bare, recorded=recorded)
 
     def know_healthy(self, noted: Mapping[str, tuple[str, tuple[str, ...]]]) -> None:
         """What the notes say: uid and healthy revisions of a workload, by its name there."""
@@ -263,7 +280,7 @@ class World(Stored):
             self._unseen |= self._suspects.keys()
             self._sick.clear()
             count, percent = self._share(self._suspects.keys())
-            many = count >= STORM_FLOOR and percent > self._config.storm.max_unhealthy_percent
+            many = is_storm(self._config, count, percent)
             if many and self._many:
                 self._last_storm = now
             self._many = many
@@ -274,10 +291,11 @@ class World(Stored):
         with self._lock:
             return self._last_storm
 
-    def storm_seen(self, now: datetime) -> None:
-        """The share is above the limit now."""
+    def look_for_storm(self, config: HealingConfig, now: datetime) -> None:
+        """Remember a storm where a closer look has found so many sick."""
         with self._lock:
-            self._last_storm = now
+            if is_storm(config, *self.diagnosed()):
+                self._last_storm = now
 
 
 def target_key(remediation: Remediation) -> Key:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from controller.applied import holds, is_in_effect, undo_of
+from controller.applied import holds, is_in_effect
 from controller.model import Progress, Resource, Workload
 from controller.resizing import REVERTED
 from selfheal.policy import FIELD_MANAGER, GROUP
-from selfheal.remediation import Operation
+from selfheal.remediation import Operation, undo_of
 
 _OURS = f"/metadata/annotations/{GROUP}~1"
 _MANAGED = "/metadata/managedFields"

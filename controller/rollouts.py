@@ -13,9 +13,11 @@ from controller.facts import (
     condition,
     count,
     created,
+    death_before,
     died_at,
     is_observed,
     last_death,
+    lifetime,
     moment,
     since,
     spec_replicas,
@@ -110,7 +112,7 @@ class Rollout:
         if self.completed is None or not dying or any(int(one.get("restartCount") or 0) > FEW for one in dying):
             return False
         completed = self.completed
-        return all(_ran(status, completed) >= max(STEADY, STEADIER * _life(last_death(status))) for status in dying)
+        return all(_ran(status, completed) >= max(STEADY, STEADIER * lifetime(last_death(status))) for status in dying)
 
     def usual_start(self, pods: Iterable[Resource]) -> timedelta | None:
         """How long ready pods of older revisions took from their start to being ready, the longest; None without any.
@@ -155,12 +157,6 @@ def trouble_began(pod: Resource) -> datetime:
 def _ran(status: Resource, since: datetime) -> timedelta:
     """How long a container ran before it died first; the kubelet starts it again at once after that."""
     return _first_death(status, at_once=1) - since
-
-
-def _life(death: Resource) -> timedelta:
-    """How long a container lived before a death; ever so long where that is not known."""
-    started, ended = moment(death.get("startedAt")), moment(death.get("finishedAt"))
-    return timedelta(days=1) if started is None or ended is None else max(ended - started, timedelta(0))
 
 
 def _first_death(status: Resource, at_once: int = 0) -> datetime:
@@ -268,5 +264,5 @@ def _fails(pod: Resource) -> bool:
         return True
     found = [status for _, status in statuses(pod)]
     waits = any(state(status, "waiting").get("reason") in WAITING_REASONS for status in found)
-    died = any((status.get("lastState") or {}).get("terminated") for status in found)
+    died = any(map(death_before, found))
     return waits or died or any(state(status, "terminated").get("exitCode") for status in found)

@@ -57,7 +57,7 @@ class Runtime:
         self.metrics = Metrics()
         self._leads = False
         self._notices = NoticeQueue(_notifiers(settings))
-        self._world = World(settings.namespace)
+        self._world = World(settings.namespace, clock)
         teller = Teller(cluster.records, self._notices, self.metrics, time.monotonic)
         verdicts = Verdicts(settings, _prometheus(settings), _endpoint(settings, self.metrics), clock)
         self._healer = Healer(cluster, self._world, verdicts, teller, self.metrics, settings, clock, self._wake)

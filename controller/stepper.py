@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from controller.actions import ACTIONS
-from controller.applied import announced, is_begun, undo_of
+from controller.applied import announced, is_begun
 from controller.cluster import Cluster, Key
 from controller.consent import answer_to
-from controller.coordination import is_storm, storm
+from controller.coordination import storm
 from controller.history import beyond_limit
 from controller.incidents import ended, written
 from controller.logs import log
@@ -51,6 +51,7 @@ from selfheal.remediation import (
     Remediation,
     RemediationStatus,
     Source,
+    undo_of,
 )
 
 _MOST_STEPS = 20  # taken in one go; more would be a loop
@@ -175,8 +176,7 @@ class Stepper:
 
     def _storm(self, config: HealingConfig, now: datetime) -> str:
         """Why no change may begin now; an open Remediation is as sick as any, and is counted by nobody else."""
-        if is_storm(config, *self._world.diagnosed()):
-            self._world.storm_seen(now)
+        self._world.look_for_storm(config, now)
         return storm(config, *self._world.unhealthy(), self._world.last_storm, now)
 
     def _seen_by_the_endpoint(

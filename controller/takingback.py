@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controller.applied import has_mark, is_in_effect, object_of, undo_of
+from controller.applied import has_mark, is_in_effect, object_of
 from controller.incidents import ended, of_target, taken_back_at
 from controller.model import Situation, Workload
-from selfheal.remediation import Operation, Remediation
+from selfheal.policy import CLI_FIELD_MANAGER
+from selfheal.remediation import Operation, Remediation, undo_of
 from selfheal.takingback import in_effect, taken_back
-
-CLI = "selfheal-cli"
-"""Field manager of the command."""
 
 
 def seen_taken_back(situation: Situation) -> tuple[Remediation, ...]:
@@ -47,4 +45,4 @@ def _is_taken_back(operations: tuple[Operation, ...], workload: Workload) -> boo
 
 def _by_command(operation: Operation, workload: Workload) -> bool:
     live = object_of(operation, workload) or {"metadata": {}}
-    return any(one.get("manager") == CLI for one in live["metadata"].get("managedFields") or ())
+    return any(one.get("manager") == CLI_FIELD_MANAGER for one in live["metadata"].get("managedFields") or ())

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from controller.applied import undo_of
 from controller.eviction import is_ready
 from controller.facts import count, is_observed, spec_replicas
 from controller.model import Finding, Judgement, Progress, Workload
@@ -19,7 +18,7 @@ from controller.releasing import is_restored
 from controller.resizing import REVERTED, resizes_of
 from controller.rollouts import coming, in_progress, moves, newest_pods
 from controller.verification import settings_of
-from selfheal.remediation import Attempt, Outcome, RemediationStatus
+from selfheal.remediation import Attempt, Outcome, RemediationStatus, undo_of
 
 UNDO_TIMEOUT = timedelta(seconds=30)
 """An undo is a write of values: the spec shows it at once, or something is wrong."""

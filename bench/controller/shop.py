@@ -201,10 +201,11 @@ class Day:
             self.client.merge(where, {"status": {"containerStatuses": [changed]}})
 
     def night_off(self, replicas: int) -> None:
-        """Somebody sends a workload to sleep, and says so."""
+        """Somebody sends a workload to sleep, and says so; or wakes it, in two commands."""
         where = path("Deployment", NAMESPACE, _REPORTS)
         mark = "night" if replicas == 0 else None
         self.client.merge(where, {"metadata": {"annotations": {"aiops.example.com/scaled-to-zero": mark}}})
+        time.sleep(TICK)
         self.client.merge(f"{where}/scale", {"spec": {"replicas": replicas}})
 
     def configure(self) -> None:

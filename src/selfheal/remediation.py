@@ -318,6 +318,11 @@ class PolicyStatus(StoredModel):
     remediations: Tally = Tally()
 
 
+def undo_of(attempt: Attempt) -> tuple[Operation, ...]:
+    """What takes an attempt back."""
+    return attempt.undo or attempt.change.undo
+
+
 def remediation_name(policy_uid: str, target_uid: str, incident_start: datetime) -> str:
     """The deterministic name: two replicas, or a restart, create one Remediation for one incident.
 

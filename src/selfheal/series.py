@@ -175,6 +175,10 @@ class Silences:
         """
         return any(last + self.usual < moment < first + lookback for last, first in self.spans)
 
+    def heard(self, samples: list[Any], lookback: float) -> list[Any]:
+        """Those of a series' samples that rest on no silence; all of them, as they stand, where there was none."""
+        return [one for one in samples if not self.hide(float(one[0]), lookback)] if self.spans else samples
+
 
 class Collected:
     """Series as they arrive, put on the grid."""
@@ -216,7 +220,7 @@ class Collected:
         for one in series:
             entity = owners.entity(query.scope, one["metric"])
             if entity is not None and (self._wanted is None or entity in self._wanted):
-                heard = [sample for sample in one["values"] if not silences.hide(float(sample[0]), behind)]
+                heard = silences.heard(one["values"], behind)
                 self._put(query, entity, one | {"values": heard}, owners.until(one["metric"]))
 
     def _put(self, query: Query, entity: str, series: Any, until: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from selfheal.remediation import Attempt, AttemptResult, ConditionType, RemediationStatus, with_condition
+from selfheal.remediation import Attempt, AttemptResult, ConditionType, RemediationStatus, undo_of, with_condition
 
 UNDONE_BY_PERSON = "UndoneByPerson"
 """Reason of condition Undone where somebody took back what a Remediation that has ended had changed."""
@@ -34,5 +34,5 @@ def taken_back(status: RemediationStatus, number: int, message: str, now: dateti
 def in_effect(status: RemediationStatus) -> int | None:
     """Index of the newest attempt that has left something which can be taken back; None when none has."""
     left = (AttemptResult.APPLIED, AttemptResult.SUCCESSFUL, AttemptResult.FAILED, AttemptResult.INCONCLUSIVE)
-    found = (n for n, one in enumerate(status.attempts) if one.result in left and (one.undo or one.change.undo))
+    found = (n for n, one in enumerate(status.attempts) if one.result in left and undo_of(one))
     return max(found, default=None)

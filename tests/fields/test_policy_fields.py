@@ -168,7 +168,7 @@ def test_the_highest_priority_wins_a_target() -> None:
 
 
 def test_a_policy_elsewhere_may_not_reach_into_other_namespaces() -> None:
-    world = World("selfheal-system")
+    world = World("selfheal-system", lambda: NOW)
     for namespace in ("shop", "selfheal-system"):
         spec = {"anomalyType": "OOMKilled", "action": "restart", "targetNamespace": "pay"}
         meta = {"name": "p", "namespace": namespace, "uid": namespace}

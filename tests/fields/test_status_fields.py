@@ -44,7 +44,7 @@ def test_conditions_say_since_when_and_for_which_generation_and_why() -> None:
 
 
 def test_targets_are_workloads_that_the_policy_selects_and_its_action_fits() -> None:
-    world = World("selfheal-system")
+    world = World("selfheal-system", lambda: NOW)
     for name, labels in (("cart", {"tier": "web"}), ("pay", {"tier": "web"}), ("db", {"tier": "db"})):
         world.observe("Deployment", objects.deployment(name, labels=labels), sick=False)
     world.observe("Job", objects.job(labels={"tier": "web"}), sick=False)

@@ -15,6 +15,7 @@ from urllib3.exceptions import HTTPError
 
 from selfheal.errors import Conflict, Forbidden, NoData, Refused, SelfhealError, Unavailable, WrongUse
 from selfheal.policy import (
+    CLI_FIELD_MANAGER,
     GROUP,
     HEALER_ROLE,
     OPT_IN_LABEL,
@@ -33,7 +34,6 @@ _PATCH = "application/json-patch+json"
 _SUBRESOURCE = {"Resize": "/resize", "Scale": "/scale"}
 _TIMEOUT = (3.05, 20.0)  # seconds to connect and to answer
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
-_MANAGER = "selfheal-cli"
 _TRIES = 5
 
 
@@ -291,7 +291,7 @@ class Cluster:
     def _request(
         self, method: str, path: str, *, body: object = None, dry_run: bool = False, content: str = _MERGE
     ) -> Any:
-        query = [] if method == "GET" else [("fieldManager", _MANAGER)] * (method != "DELETE")
+        query = [] if method == "GET" else [("fieldManager", CLI_FIELD_MANAGER)] * (method != "DELETE")
         query += [("dryRun", "All")] if dry_run else []
         try:
             return self._client.call_api(
@@ -346,7 +346,7 @@ def _binding(namespace: str) -> Resource:
         "metadata": {
             "name": HEALER_ROLE,
             "namespace": namespace,
-            "labels": {"app.kubernetes.io/part-of": "selfheal", "app.kubernetes.io/managed-by": _MANAGER},
+            "labels": {"app.kubernetes.io/part-of": "selfheal", "app.kubernetes.io/managed-by": CLI_FIELD_MANAGER},
         },
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": HEALER_ROLE},
         "subjects": [{"kind": "ServiceAccount", "name": SERVICE_ACCOUNT, "namespace": SYSTEM_NAMESPACE}],

@@ -12,12 +12,11 @@ from selfheal.cli.namespaces import Context, DryRun, Kubeconfig, connect
 from selfheal.cli.output import Json, emit, note
 from selfheal.errors import NoData, SelfhealError, WrongUse
 from selfheal.remediation import (
-    Attempt,
     AttemptResult,
     ConditionType,
-    Operation,
     Remediation,
     RemediationStatus,
+    undo_of,
     with_condition,
 )
 from selfheal.takingback import UNDONE_BY_PERSON, in_effect, taken_back
@@ -90,7 +89,7 @@ def undo(
     number = in_effect(found.status)
     if number is None:
         raise NoData(f"remediation {found.name} has left nothing that could be taken back")
-    restored = cluster.take_back(_undo_of(found.status.attempts[number]), dry_run=dry_run)
+    restored = cluster.take_back(undo_of(found.status.attempts[number]), dry_run=dry_run)
     if not dry_run:
         _record(cluster, found, restored)
     result = {"remediation": found.name, "namespace": found.namespace, "restored": restored, "dryRun": dry_run}
@@ -119,10 +118,6 @@ def _taken_back(now: Remediation, message: str) -> RemediationStatus | None:
         now.status.conditions, ConditionType.UNDONE, "True", UNDONE_BY_PERSON, message, datetime.now(UTC)
     )
     return now.status.model_copy(update={"conditions": conditions})
-
-
-def _undo_of(attempt: Attempt) -> tuple[Operation, ...]:
-    return attempt.undo or attempt.change.undo
 
 
 def suspend(

@@ -167,7 +167,7 @@ class Stage:
         self.api = api or MemoryApi()
         self.now = NOW
         self.cluster = Cluster(self.api)
-        self.world = World("selfheal-system")
+        self.world = World("selfheal-system", self.clock)
         self.woken: set[Key] = set()
         settings, metrics = Settings(), Metrics()
         verdicts = verdicts or Verdicts(settings, None, None, self.clock)

@@ -11,6 +11,7 @@ from controller.observe import World
 from selfheal.policy import API_VERSION, OPT_IN_LABEL
 from selfheal.remediation import PolicyRef
 from tests.unit.controller import objects, pods
+from tests.unit.controller.objects import NOW
 
 CART = Key(objects.NAMESPACE, "Deployment", "cart")
 
@@ -43,7 +44,7 @@ def approval(uid: str, decision: str, name: str = "rem-1") -> dict[str, Any]:
 @pytest.fixture
 def world() -> World:
     """An opted-in namespace with one Deployment."""
-    found = World("selfheal-system")
+    found = World("selfheal-system", lambda: NOW)
     found.put("Namespace", objects.namespace())
     found.observe("Deployment", objects.deployment(), sick=False)
     return found

@@ -1,12 +1,14 @@
 """Zero replicas: a mistake only where evidence says how many there were, and nobody else wants the zero."""
 
 import json
-from typing import Any
+from datetime import timedelta
+from typing import Any, ClassVar
 
 import pytest
 
 from controller.causes import CAUSES, sensible
 from controller.cluster.paths import Key
+from controller.idling import rests
 from controller.model import Resource, Symptom, Workload
 from controller.observe import World
 from controller.reconcile import decide
@@ -140,7 +142,7 @@ def test_its_incident_is_over_when_it_has_replicas_again() -> None:
 
 
 def test_what_a_watch_has_seen_with_replicas_needs_no_other_evidence() -> None:
-    world, sick = World("selfheal-system"), zeroed()
+    world, sick = World("selfheal-system", lambda: NOW), zeroed()
     before = objects.deployment(replicas=5)
     assert world.observe("Deployment", before, sick=False) is None
     key = world.observe("Deployment", sick.resource, sick=might_be_sick(sick.resource))
@@ -150,6 +152,58 @@ def test_what_a_watch_has_seen_with_replicas_needs_no_other_evidence() -> None:
 
 
 def test_a_watch_that_saw_a_workload_without_replicas_only_has_seen_nothing() -> None:
-    world, sick = World("selfheal-system"), zeroed()
+    world, sick = World("selfheal-system", lambda: NOW), zeroed()
     assert world.observe("Deployment", sick.resource, sick=might_be_sick(sick.resource)) is None
     assert symptoms(world.remembering(Key("shop", "Deployment", "cart"), sick), NOW) == ()
+
+
+class Waking:
+    """A Deployment that sleeps with an annotation, as a watch of this process sees it."""
+
+    MARK: ClassVar = {"aiops.example.com/scaled-to-zero": "night"}
+
+    def __init__(self) -> None:
+        self.now = ago(hours=1)
+        self.world = World("selfheal-system", lambda: self.now)
+        self.see(zeroed(applied(replicas=3) | self.MARK))
+        self.now = NOW
+
+    def see(self, workload: Workload) -> None:
+        self.world.observe("Deployment", workload.resource, sick=might_be_sick(workload.resource))
+
+    def look(self, workload: Workload) -> tuple[Symptom, ...]:
+        return symptoms(self.world.remembering(Key("shop", "Deployment", "cart"), workload), self.now)
+
+
+@pytest.mark.parametrize("watched", [True, False], ids=["told by the watch", "read before the watch tells"])
+def test_whoever_wakes_a_workload_takes_the_mark_away_and_then_scales_and_is_not_disturbed(watched: bool) -> None:
+    stage, bare = Waking(), zeroed(applied(replicas=3))
+    if watched:
+        stage.see(bare)
+    assert stage.look(bare) == ()
+    assert not rests(stage.world.remembering(Key("shop", "Deployment", "cart"), bare), stage.now)
+    stage.now += timedelta(seconds=4)
+    assert stage.look(bare) == ()
+
+
+def test_a_workload_whose_mark_went_and_that_nobody_wakes_has_been_forgotten() -> None:
+    stage, bare = Waking(), zeroed(applied(replicas=3))
+    stage.see(bare)
+    stage.now += timedelta(seconds=5)
+    assert [one.cause for one in stage.look(bare)] == ["ScaledToZero"]
+
+
+def test_the_time_to_wake_begins_anew_with_every_mark() -> None:
+    stage, bare = Waking(), zeroed(applied(replicas=3))
+    stage.see(bare)
+    stage.now += timedelta(hours=1)
+    stage.see(zeroed(applied(replicas=3) | Waking.MARK))
+    stage.see(bare)
+    assert stage.look(bare) == ()
+
+
+def test_a_zero_that_nothing_ever_explained_gets_no_time_to_be_woken() -> None:
+    stage, bare = Waking(), zeroed(applied(replicas=3))
+    stage.see(objects.workload(objects.deployment(replicas=3), [], []))
+    stage.see(bare)
+    assert [one.cause for one in stage.look(bare)] == ["ScaledToZero"]

@@ -9,8 +9,7 @@ import pytest
 
 from controller.model import Resource, Situation, Workload
 from controller.reconcile import decide
-from controller.takingback import CLI
-from selfheal.policy import Action
+from selfheal.policy import CLI_FIELD_MANAGER, Action
 from selfheal.remediation import Attempt, AttemptResult, ConditionType, Operation, Outcome, Remediation
 from selfheal.takingback import in_effect, taken_back
 from tests.unit.controller import objects
@@ -88,7 +87,7 @@ def scaled(workload: Workload) -> Remediation:
 
 def test_a_number_of_replicas_was_taken_back_only_where_the_command_has_written_it() -> None:
     assert decide(seen(SICK, scaled(SICK))).taken_back == ()
-    fields: list[Resource] = [{"manager": CLI, "operation": "Update", "subresource": "scale"}]
+    fields: list[Resource] = [{"manager": CLI_FIELD_MANAGER, "operation": "Update", "subresource": "scale"}]
     written = replace(
         SICK, resource=SICK.resource | {"metadata": SICK.resource["metadata"] | {"managedFields": fields}}
     )
