@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
+from itertools import filterfalse
 
 from controller.incidents import WRITTEN, ended, lasting, may_repeat, of_target, taken_back_at
 from controller.model import Resource, Situation, Symptom, Workload
 from controller.owners import autoscalers, owner_of
 from controller.rollouts import Rollout, in_progress
 from selfheal.errors import Refused
-from selfheal.policy import OPT_IN_LABEL, SYSTEM_NAMESPACE, Action, HealingConfig, Mode, Policy
+from selfheal.policy import OPT_IN_LABEL, SYSTEM_NAMESPACE, Action, Budget, HealingConfig, Mode, Policy
 from selfheal.remediation import Outcome, Remediation
 
 STORM_FLOOR = 5
@@ -158,27 +159,43 @@ def has_changed(remediation: Remediation) -> bool:
 
 
 def _budget(situation: Situation) -> Refused | None:
-    """Two budgets of the same size: of what acts or may have acted, and of records without a change."""
-    budget, here = situation.config.budget, situation.workload.ref.namespace
-    known = {(one.namespace, one.name): one for one in (*situation.deleted, *situation.history)}.values()
-    recent = [one for one in known if situation.now - _begun(one) < HOUR]
-    acting, harmless = list(filter(counts, recent)), [one for one in recent if not has_changed(one)]
-    hourly = "in the last hour (maxPerHour)"
-    locally = "in this namespace in the last hour (maxPerNamespacePerHour)"
-    for found, most, what in (
-        (sum(one.is_open for one in known), budget.max_concurrent, "open (maxConcurrent)"),
-        (len(acting), budget.max_per_hour, hourly),
-        (_within(acting, here), budget.max_per_namespace_per_hour, locally),
-        (len(harmless), budget.max_per_hour, f"without a change {hourly}"),
-        (_within(harmless, here), budget.max_per_namespace_per_hour, f"without a change {locally}"),
-    ):
+    known, here = (*situation.deleted, *situation.history), situation.workload.ref.namespace
+    for found, most, what in _limits(situation.config.budget, known, situation.now, here):
         if found >= most:
             return Refused("BudgetExhausted", f"{found} remediations {what}, {most} are allowed")
     return None
 
 
-def _within(remediations: Iterable[Remediation], namespace: str) -> int:
-    return sum(one.namespace == namespace for one in remediations)
+def budget_left(budget: Budget, known: Iterable[Remediation], now: datetime) -> int:
+    """How many Remediations may still be opened now, in namespaces that have used nothing of their own limits.
+
+    Args:
+        budget: The limits.
+        known: All records; of two with the same name the last one counts.
+        now: Aware.
+    """
+    return max(0, min(most - found for found, most, _ in _limits(budget, known, now)))
+
+
+def _limits(
+    budget: Budget, known: Iterable[Remediation], now: datetime, here: str = ""
+) -> Iterator[tuple[int, int, str]]:
+    """Two budgets of the same size: of what acts or may have acted, and of records without a change.
+
+    Yields:
+        How much of a limit is used, the limit, and what it is about; the limits of a namespace where one is named.
+    """
+    records = {(one.namespace, one.name): one for one in known}.values()
+    recent = [one for one in records if now - _begun(one) < HOUR]
+    yield sum(one.is_open for one in records), budget.max_concurrent, "open (maxConcurrent)"
+    for found, what in (
+        (list(filter(counts, recent)), ""),
+        (list(filterfalse(has_changed, recent)), "without a change "),
+    ):
+        yield len(found), budget.max_per_hour, f"{what}in the last hour (maxPerHour)"
+        if here:
+            local = f"{what}in this namespace in the last hour (maxPerNamespacePerHour)"
+            yield sum(one.namespace == here for one in found), budget.max_per_namespace_per_hour, local
 
 
 def _begun(remediation: Remediation) -> datetime:

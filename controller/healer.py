@@ -11,9 +11,10 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from controller.cluster import Cluster, Key
+from controller.coordination import budget_left
 from controller.idling import rests
 from controller.incidents import is_over
 from controller.logs import log
@@ -266,10 +267,8 @@ class Healer:
                 self._stepper.prune(uid)
 
     def _measure(self, now: datetime) -> None:
-        known = self._world.remediations()
-        hour_ago = now - timedelta(hours=1)
-        recent = sum((one.status.times.decided or one.spec.anomaly.detected_time) > hour_ago for one in known)
-        self._metrics.safety(self._world.config, sum(one.is_open for one in known), recent)
+        config, known = self._world.config, (*self._world.deleted(), *self._world.remediations())
+        self._metrics.safety(config.suspended, budget_left(config.budget, known, now))
 
     # One policy.
 

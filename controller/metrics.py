@@ -9,7 +9,7 @@ from datetime import datetime
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from selfheal import __version__
-from selfheal.policy import Action, AnomalyType, HealingConfig
+from selfheal.policy import Action, AnomalyType
 from selfheal.remediation import Outcome
 
 _STEP_BUCKETS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800)
@@ -79,11 +79,10 @@ class Metrics:
         with self._inference.time():
             yield
 
-    def safety(self, config: HealingConfig, open_now: int, last_hour: int) -> None:
+    def safety(self, suspended: bool, budget_left: int) -> None:
         """The kill switch, and what is left of the budget."""
-        budget = config.budget
-        self._suspended.set(int(config.suspended))
-        self._budget.set(max(0, min(budget.max_concurrent - open_now, budget.max_per_hour - last_hour)))
+        self._suspended.set(int(suspended))
+        self._budget.set(budget_left)
 
     def leads(self, now: bool) -> None:
         """Whether this replica acts."""

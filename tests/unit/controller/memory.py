@@ -169,11 +169,13 @@ class Stage:
         self.cluster = Cluster(self.api)
         self.world = World("selfheal-system", self.clock)
         self.woken: set[Key] = set()
-        settings, metrics = Settings(), Metrics()
+        settings, self.metrics = Settings(), Metrics()
         verdicts = verdicts or Verdicts(settings, None, None, self.clock)
-        teller = Teller(self.cluster.records, NoticeQueue(), metrics, time.monotonic)
+        teller = Teller(self.cluster.records, NoticeQueue(), self.metrics, time.monotonic)
         self.stepper = Stepper(self.cluster, self.world, verdicts, teller, self.clock)
-        self.healer = Healer(self.cluster, self.world, verdicts, teller, metrics, settings, self.clock, self.woken.add)
+        self.healer = Healer(
+            self.cluster, self.world, verdicts, teller, self.metrics, settings, self.clock, self.woken.add
+        )
         for workload in workloads:
             self.add(workload)
 

@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.coordination import budget_left
 from controller.model import Decision
 from controller.reconcile import decide
 from selfheal.policy import Action, Budget, HealingConfig
 from selfheal.remediation import Attempt, AttemptResult, Outcome, Remediation, TargetRef
+from tests.unit.controller import objects
 from tests.unit.controller.memory import Stage
 from tests.unit.controller.objects import NAMESPACE, ago
-from tests.unit.controller.records import bad_rollout, policy, remediation, situation
+from tests.unit.controller.records import bad_rollout, healthy, policy, remediation, situation
 
 SICK = bad_rollout()
 HARMLESS = (Outcome.OBSERVED, Outcome.SKIPPED, Outcome.DENIED)
@@ -107,6 +109,34 @@ def test_a_budget_that_is_free_stays_free_when_time_passes(
     now = situation(SICK, policy(), config=CONFIG, history=history)
     if decide(now).open is not None:
         assert decide(replace(now, now=now.now + later)).reason != "BudgetExhausted"
+
+
+@given(RECORDS)
+def test_the_metric_counts_how_many_are_still_opened(seen: list[tuple[Outcome | None, float, str]]) -> None:
+    history = [other(index, outcome, minutes, "elsewhere") for index, (outcome, minutes, _) in enumerate(seen)]
+    left = budget_left(LIMITS, history, objects.NOW)
+    for number in range(left):
+        assert asked(history).open is not None
+        history.append(other(100 + number, None, namespace="new"))
+    assert asked(history).reason == "BudgetExhausted"
+
+
+def test_records_without_a_change_and_deleted_ones_count_in_the_metric_as_they_do_in_the_budget() -> None:
+    stage = Stage(healthy())
+
+    def remaining() -> float | None:
+        stage.healer.tick()
+        return stage.metrics.registry.get_sample_value("selfheal_budget_remaining")
+
+    assert remaining() == 5
+    for index in range(17):
+        stage.put_remediation(other(index, Outcome.SKIPPED))
+        stage.put_remediation(other(100 + index, Outcome.FAILED))
+    assert remaining() == 3
+    stage.put_remediation(other(200, Outcome.OBSERVED))
+    assert remaining() == 2
+    stage.world.drop("Remediation", {"metadata": {"namespace": NAMESPACE, "name": "r-200"}})
+    assert remaining() == 2
 
 
 def test_the_refusal_is_told_once_and_not_at_every_look() -> None:

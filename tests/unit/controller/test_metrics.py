@@ -6,7 +6,7 @@ from pathlib import Path
 from prometheus_client import generate_latest
 
 from controller.metrics import Metrics
-from selfheal.policy import Action, AnomalyType, Budget, HealingConfig
+from selfheal.policy import Action, AnomalyType
 from selfheal.remediation import Outcome
 
 NOW = datetime(2026, 11, 24, 3, tzinfo=UTC)
@@ -28,7 +28,7 @@ def used() -> Metrics:
     metrics.detected(AnomalyType.OOM_KILLED)
     metrics.ended(Action.ROLLBACK, Outcome.SUCCESSFUL)
     metrics.reached("applied", NOW, NOW + timedelta(seconds=4))
-    metrics.safety(HealingConfig(), open_now=2, last_hour=3)
+    metrics.safety(suspended=False, budget_left=3)
     metrics.observed(NOW)
     with metrics.inference():
         pass
@@ -61,13 +61,7 @@ def test_a_step_is_not_timed_when_nobody_knows_the_detection() -> None:
     assert metrics.registry.get_sample_value("selfheal_remediation_duration_seconds_count", {"step": "applied"}) is None
 
 
-def test_the_scarcer_budget_counts() -> None:
-    metrics = Metrics()
-    metrics.safety(HealingConfig(budget=Budget(max_concurrent=5, max_per_hour=4)), open_now=1, last_hour=4)
-    assert metrics.registry.get_sample_value("selfheal_budget_remaining") == 0
-
-
 def test_the_kill_switch_shows() -> None:
     metrics = Metrics()
-    metrics.safety(HealingConfig(suspended=True), open_now=0, last_hour=0)
+    metrics.safety(suspended=True, budget_left=5)
     assert metrics.registry.get_sample_value("selfheal_suspended") == 1
