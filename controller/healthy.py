@@ -1,4 +1,4 @@
-"""Revisions that were healthy, noted while they were: when one counts as such, and how it is written down. Pure.
+"""Revisions that were healthy and how many replicas they had, noted while they were: when, and how it is written. Pure.
 
 Kubernetes keeps no record of health in old ReplicaSets and ControllerRevisions. What watches tell of workloads and pods
 is enough to see that a revision is well, without a call to anybody; see docs/adr/0009-healthy-revisions.md.
@@ -10,13 +10,14 @@ import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from controller.cluster.paths import Key
 from controller.containers import RECENT
 from controller.eviction import REVISION_LABEL, is_live, is_ready
 from controller.facts import condition, count, died_at, is_observed, moment, spec_replicas, statuses
+from controller.idling import SCALABLE, scaled_at
 from controller.model import Resource
 from controller.rollouts import WELL
 
@@ -24,7 +25,10 @@ KEPT = 10
 """Revisions that are remembered of a workload: as many as a Deployment keeps ReplicaSets, and as searchDepth goes."""
 MOST_BYTES = 512 * 1024
 """Of all entries: half of what a ConfigMap may have."""
+STEADY = timedelta(minutes=10)
+"""A number of replicas is noted anew when it has stayed that long: the swings of an autoscaler cost no writes."""
 _LONGEST_KEY = 253
+_MOST_REPLICAS = 2**31 - 1
 _NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
 
 
@@ -54,11 +58,13 @@ class WorkloadSeen:
         uid: Of it.
         wanted: Replicas, or nodes of a DaemonSet.
         complete: Whether its controller says that all of them are there, of the newest revision and available.
+        scaled: When the number was written last; None for a DaemonSet, which nobody scales.
     """
 
     uid: str
     wanted: int
     complete: bool
+    scaled: datetime | None = None
 
 
 def pod_seen(key: Key, pod: Resource) -> PodSeen | None:
@@ -91,7 +97,8 @@ def workload_seen(resource: Resource) -> WorkloadSeen:
         wanted = spec_replicas(resource)
         counts = [count(resource, name) for name in ("replicas", "updatedReplicas", "readyReplicas")]
     complete = is_observed(resource) and all(one == wanted for one in counts)
-    return WorkloadSeen(resource["metadata"]["uid"], wanted, complete)
+    scaled = scaled_at(resource) if resource.get("kind") in SCALABLE else None
+    return WorkloadSeen(resource["metadata"]["uid"], wanted, complete, scaled)
 
 
 def healthy_revision(workload: WorkloadSeen, pods: Iterable[PodSeen], now: datetime) -> str:
@@ -120,17 +127,20 @@ class Entry:
     Attributes:
         uid: Another workload of the same name has a history of its own.
         revisions: Names of healthy revisions, the newest note first.
-        at: When the newest was noted, in whole seconds since 1970.
+        at: When it was written last, in whole seconds since 1970.
+        replicas: How many the workload wanted when it was healthy; 0 where that is not known.
     """
 
     uid: str
     revisions: tuple[str, ...]
     at: int
+    replicas: int = 0
 
     @property
     def text(self) -> str:
         """The value in the ConfigMap."""
         value = {"uid": self.uid, "revisions": list(self.revisions), "at": self.at}
+        value |= {"replicas": self.replicas} if self.replicas else {}
         return json.dumps(value, separators=(",", ":"))
 
 
@@ -153,27 +163,32 @@ def _entry(text: object) -> Entry | None:
         return None
     if not isinstance(value, dict):
         return None
-    uid, names, at = value.get("uid"), value.get("revisions"), value.get("at")
+    uid, names, at, replicas = (value.get(name) for name in ("uid", "revisions", "at", "replicas"))
     if not isinstance(uid, str) or not isinstance(names, list) or type(at) is not int:
         return None
     good = [one for one in names if isinstance(one, str) and _NAME.fullmatch(one)]
-    return Entry(uid, tuple(good[:KEPT]), at) if good == names else None
+    number = replicas if type(replicas) is int and 0 < replicas <= _MOST_REPLICAS else 0
+    return Entry(uid, tuple(good[:KEPT]), at, number) if good == names else None
 
 
-def noted(before: Entry | None, uid: str, revision: str, now: datetime) -> Entry | None:
-    """The entry with a revision that is healthy now; None where nothing is new.
+def noted(before: Entry | None, seen: WorkloadSeen, revision: str, now: datetime) -> Entry | None:
+    """The entry with what is healthy now; None where nothing is new, or only a number that has not stayed yet.
 
     Args:
         before: As it stands.
-        uid: Of the workload.
+        seen: The workload.
         revision: Its healthy revision.
         now: Aware.
     """
-    known = before.revisions if before is not None and before.uid == uid else ()
-    if known[:1] == (revision,) or not _NAME.fullmatch(revision):
+    known = before if before is not None and before.uid == seen.uid else Entry(seen.uid, (), 0)
+    if not _NAME.fullmatch(revision):
         return None
-    others = tuple(one for one in known if one != revision)
-    return Entry(uid, (revision, *others)[:KEPT], int(now.timestamp()))
+    rescaled = seen.scaled is not None and seen.wanted != known.replicas and now - seen.scaled >= STEADY
+    if known.revisions[:1] == (revision,) and not rescaled:
+        return None
+    others = tuple(one for one in known.revisions if one != revision)
+    replicas = 0 if seen.scaled is None else seen.wanted
+    return Entry(seen.uid, (revision, *others)[:KEPT], int(now.timestamp()), replicas)
 
 
 def beyond(data: Mapping[str, str], most: int = MOST_BYTES) -> list[str]:

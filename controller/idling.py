@@ -38,7 +38,7 @@ def may_be_zero_by_mistake(resource: Resource, remembered: int = 0) -> bool:
 
     Args:
         resource: The workload.
-        remembered: Replicas that a watch has seen earlier; 0 for none.
+        remembered: Replicas that it had earlier, by a watch or a note; 0 for none.
     """
     if resource.get("kind") not in SCALABLE or spec_replicas(resource) or _is_wanted(resource):
         return False
@@ -52,7 +52,7 @@ def may_be_zero_by_mistake(resource: Resource, remembered: int = 0) -> bool:
 def scaled_to_zero(workload: Workload, now: datetime) -> Iterator[Symptom]:
     """The symptom of a workload that somebody scaled to zero by mistake."""
     resource = workload.resource
-    if not may_be_zero_by_mistake(resource, workload.remembered) or _has_scaler(workload):
+    if not may_be_zero_by_mistake(resource, workload.remembered or workload.noted) or _has_scaler(workload):
         return
     found = replicas_before(workload)
     if found is None or not _has_settled(workload, now):
@@ -63,7 +63,7 @@ def scaled_to_zero(workload: Workload, now: datetime) -> Iterator[Symptom]:
         type=AnomalyType.METRIC_ANOMALY,
         cause="ScaledToZero",
         message=f"{workload.ref.name} has no replicas, and {source} says {replicas}; nothing says that zero is wanted",
-        since=_scaled_at(resource),
+        since=scaled_at(resource),
     )
 
 
@@ -87,6 +87,7 @@ def replicas_before(workload: Workload) -> tuple[int, str] | None:
     sources = (
         *_of_revisions(workload.revisions[:1]),
         (workload.remembered, "a watch that saw it before"),
+        (workload.noted, "a note from when it was healthy"),
         (named or 0, "the manifest that was applied"),
         *_of_revisions(workload.revisions[1:]),
         (_applied(workload.annotations) or 0, "the manifest that was applied, which leaves the number out,"),
@@ -148,10 +149,10 @@ def _has_scaler(workload: Workload) -> bool:
 
 def _has_settled(workload: Workload, now: datetime) -> bool:
     """Whether nobody can be in the middle of it: an explanation that goes leaves no time in the object."""
-    return now - max(_scaled_at(workload.resource), workload.bare_since or _NEVER) >= SETTLING
+    return now - max(scaled_at(workload.resource), workload.bare_since or _NEVER) >= SETTLING
 
 
-def _scaled_at(resource: Resource) -> datetime:
+def scaled_at(resource: Resource) -> datetime:
     """When the number of replicas was written last, as far as managedFields tell; else the object's birth."""
     writes = [
         moment(entry.get("time"))

@@ -71,6 +71,7 @@ class Workload:
         quotas: ResourceQuotas of the namespace.
         nodes: Nodes its pods run on (for allocatable).
         remembered: How many replicas a watch of this process saw last, before there were none; 0 where it saw none.
+        noted: The same by a note from when it was healthy, which any replica may have made; 0 where there is none.
         bare_since: When what explained that it has none went, as this process saw it; None where nothing did.
         recorded: Names of revisions that were noted as healthy while they were, the newest note first.
     """
@@ -86,6 +87,7 @@ class Workload:
     quotas: tuple[Resource, ...] = ()
     nodes: tuple[Resource, ...] = ()
     remembered: int = 0
+    noted: int = 0
     bare_since: datetime | None = None
     recorded: tuple[str, ...] = ()
 

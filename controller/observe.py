@@ -13,6 +13,7 @@ from datetime import datetime
 from controller.cluster.paths import WORKLOAD_KINDS, Key
 from controller.coordination import is_storm
 from controller.facts import spec_replicas
+from controller.healthy import Entry
 from controller.healthy import name_of as name_in_notes
 from controller.idling import SCALABLE, may_be_zero_by_mistake
 from controller.model import Resource, Workload
@@ -45,17 +46,20 @@ class World(Stored):
         self._cron_jobs: dict[tuple[str, str], str] = {}
         self._replicas: dict[Key, int] = {}
         self._zeros: dict[Key, datetime | None] = {}
-        self._suspects: dict[Key, set[str]] = {}
+        self._unproven: dict[Key, str] = {}
+        self._suspects: dict[Key, dict[str, bool]] = {}
         self._unseen: set[Key] = set()
         self._sick: set[Key] = set()
         self._many = False
         self._last_storm: datetime | None = None
         self._targets: tuple[int, frozenset[Key]] = (-1, frozenset())
-        self._healthy: Mapping[str, tuple[str, tuple[str, ...]]] = {}
+        self._notes: Mapping[str, Entry] = {}
 
     # Pods and workloads.
 
-    def observe(self, kind: str, resource: Resource, sick: bool, gone: bool = False) -> Key | None:
+    def observe(
+        self, kind: str, resource: Resource, sick: bool, gone: bool = False, *, failing: bool = True
+    ) -> Key | None:
         """A pod or a workload is as it is now.
 
         Args:
@@ -63,6 +67,7 @@ class World(Stored):
             resource: The object.
             sick: Whether it might be sick.
             gone: Whether it was deleted.
+            failing: Whether one that might be sick shows by itself that it does not work.
 
         Returns:
             The workload that deserves a look: one that might be sick, or was until now; else None.
@@ -75,18 +80,20 @@ class World(Stored):
                 return None
             if kind != "Pod" and key == _key(kind, resource):
                 self._see_workload(key, resource, gone)
-                sick = sick or may_be_zero_by_mistake(resource, self._replicas.get(key, 0))
-            suspects = self._suspects.setdefault(key, set())
-            uid = resource["metadata"]["uid"]
-            was = bool(suspects)
+                mistake = self._is_zero_by_mistake(key, resource)
+                sick, failing = sick or mistake, failing or mistake
+            was, uid = key in self._suspects, resource["metadata"]["uid"]
             if sick and not gone:
-                suspects.add(uid)
+                self._suspect(key, uid, failing)
             else:
-                suspects.discard(uid)
-            if suspects and not was:
-                self._unseen.add(key)
-            self._tidy(key)
-            return key if was or suspects else None
+                self._suspects.get(key, {}).pop(uid, None)
+                self._tidy(key)
+            return key if was or key in self._suspects else None
+
+    def _suspect(self, key: Key, uid: str, failing: bool) -> None:
+        if key not in self._suspects:
+            self._unseen.add(key)
+        self._suspects.setdefault(key, {})[uid] = failing
 
     def _tidy(self, key: Key) -> None:
         if not self._suspects.get(key):
@@ -140,13 +147,25 @@ class World(Stored):
         """Remember how many a workload has; of one without any, whether that is explained, or when that ended."""
         if key.kind not in SCALABLE:
             return
+        self._unproven.pop(key, None)
         if replicas := spec_replicas(resource):
             self._replicas[key] = replicas
             self._zeros.pop(key, None)
-        elif not may_be_zero_by_mistake(resource, self._replicas.get(key, 0)):
+        elif not self._is_zero_by_mistake(key, resource):
             self._zeros[key] = None
+            if may_be_zero_by_mistake(resource, remembered=1):
+                self._unproven[key] = resource["metadata"]["uid"]
         elif key in self._zeros:
             self._zeros[key] = self._zeros[key] or self._clock()
+
+    def _is_zero_by_mistake(self, key: Key, resource: Resource) -> bool:
+        before = self._replicas.get(key, 0) or self._noted(key, resource["metadata"]["uid"]).replicas
+        return may_be_zero_by_mistake(resource, before)
+
+    def _noted(self, key: Key, uid: str) -> Entry:
+        """What is noted of a workload; nothing where the note is about another one of the same name."""
+        found = self._notes.get(name_in_notes(key))
+        return found if found is not None and found.uid == uid else Entry(uid, (), 0)
 
     def forget(self, key: Key) -> None:
         """A workload does not exist any more."""
@@ -155,6 +174,7 @@ class World(Stored):
             self._workloads.pop(key, None)
             self._replicas.pop(key, None)
             self._zeros.pop(key, None)
+            self._unproven.pop(key, None)
             self._suspects.pop(key, None)
             self._unseen.discard(key)
             self._sick.discard(key)
@@ -185,24 +205,32 @@ class World(Stored):
         """
         there = {one["metadata"]["uid"] for one in (workload.resource, *workload.pods, *workload.revisions)}
         with self._lock:
-            self._suspects.get(key, set()).difference_update(before - there)
+            for uid in before - there:
+                self._suspects.get(key, {}).pop(uid, None)
             self._tidy(key)
 
     # What the others ask.
 
     def remembering(self, key: Key, workload: Workload) -> Workload:
-        """A workload as it was read, with what was seen of it before: its replicas, and revisions that were healthy."""
+        """A workload as it was read, with what was seen or noted of it before: its replicas, and healthy revisions."""
         with self._lock:
             self._see_replicas(key, workload.resource)
-            remembered, bare = self._replicas.get(key, 0), self._zeros.get(key)
-            uid, names = self._healthy.get(name_in_notes(key), ("", ()))
-            recorded = names if uid == workload.ref.uid else ()
-            return replace(workload, remembered=remembered, bare_since=bare, recorded=recorded)
+            note = self._noted(key, workload.ref.uid)
+            return replace(
+                workload,
+                remembered=self._replicas.get(key, 0),
+                noted=note.replicas,
+                bare_since=self._zeros.get(key),
+                recorded=note.revisions,
+            )
 
-    def know_healthy(self, noted: Mapping[str, tuple[str, tuple[str, ...]]]) -> None:
-        """What the notes say: uid and healthy revisions of a workload, by its name there."""
+    def know_healthy(self, notes: Mapping[str, Entry]) -> None:
+        """What the notes say, by names there; they may be the evidence that a workload without replicas lacked."""
         with self._lock:
-            self._healthy = noted
+            self._notes = notes
+            for key, uid in self._unproven.items():
+                if self._noted(key, uid).replicas:
+                    self._suspect(key, uid, True)
 
     def open_for(self, key: Key) -> Remediation | None:
         """The open Remediation of a workload."""
@@ -274,12 +302,13 @@ class World(Stored):
     def stand_by(self, now: datetime) -> None:
         """What a replica that does not lead notes from time to time: that a storm goes on, should it have to lead.
 
-        It looks closely at nothing, so suspects have to be many twice in a row: a rollout is over sooner.
+        It looks closely at nothing, so those that show a failure by themselves have to be many twice in a row. What
+        merely has to become ready is new, or rolled out: as many as there are, that is no storm.
         """
         with self._lock:
             self._unseen |= self._suspects.keys()
             self._sick.clear()
-            count, percent = self._share(self._suspects.keys())
+            count, percent = self._share({key for key, found in self._suspects.items() if any(found.values())})
             many = is_storm(self._config, count, percent)
             if many and self._many:
                 self._last_storm = now

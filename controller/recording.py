@@ -1,4 +1,4 @@
-"""Notes which revisions are healthy while they are, once a tick and only what is new. The leader alone writes."""
+"""Notes what is healthy while it is, once a tick and only what is new. The leader alone writes."""
 
 from __future__ import annotations
 
@@ -83,12 +83,12 @@ class Recorder:
             if not self._pods[key]:
                 del self._pods[key]
 
-    def healthy(self, key: Key, now: datetime) -> tuple[str, str] | None:
-        """Uid of a workload and its revision, where that is healthy now."""
+    def healthy(self, key: Key, now: datetime) -> tuple[WorkloadSeen, str] | None:
+        """A workload and its revision, where that is healthy now."""
         with self._lock:
             seen = self._workloads.get(key)
             name = healthy_revision(seen, self._pods.get(key, {}).values(), now) if seen else ""
-        return (seen.uid, name) if seen and name else None
+        return (seen, name) if seen and name else None
 
     def load(self) -> None:
         """Learn what was noted before, by whichever replica."""
@@ -164,12 +164,12 @@ class Recorder:
     def _say(self, cause: str) -> None:
         """One line when the notes are lost, and none at every tick."""
         if cause and not self._lost:
-            text = "healthy revisions are not noted: a rollback rests on what Kubernetes keeps alone"
+            text = "healthy revisions are not noted: rollback and scale rest on what Kubernetes keeps alone"
             log(text, level=logging.WARNING, config_map=f"{self._namespace}/{NAME}", cause=cause)
         self._lost = cause
 
     def _tell(self, book: Mapping[str, Entry]) -> None:
-        self._world.know_healthy({key: (entry.uid, entry.revisions) for key, entry in book.items()})
+        self._world.know_healthy(book)
 
 
 def _changed(data: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:

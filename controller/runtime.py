@@ -25,7 +25,7 @@ from controller.notify.webhook import Webhook
 from controller.observe import OWN_KINDS, World, target_key
 from controller.queue import WorkQueue
 from controller.settings import Settings
-from controller.symptoms import might_be_sick
+from controller.symptoms import is_failing, might_be_sick
 from controller.telling import Teller
 from controller.verdicts import Verdicts
 from selfheal.errors import WrongUse
@@ -161,7 +161,7 @@ class Runtime:
             self._wake(key)
 
     def _observe_workload(self, kind: str, resource: Resource, gone: bool) -> None:
-        key = self._world.observe(kind, resource, might_be_sick(resource), gone)
+        key = self._world.observe(kind, resource, might_be_sick(resource), gone, failing=is_failing(resource))
         owner = key or self._world.owner(kind, resource)
         if owner is not None:
             self._healer.recorder.observe(owner, kind, resource, gone)

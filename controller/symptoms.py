@@ -12,7 +12,18 @@ from datetime import datetime, timedelta
 
 from controller.containers import WAITING_REASONS, Sign, signs
 from controller.eviction import is_live
-from controller.facts import condition, count, created, last_death, quoted, since, spec_replicas, state, statuses
+from controller.facts import (
+    condition,
+    count,
+    created,
+    last_death,
+    moment,
+    quoted,
+    since,
+    spec_replicas,
+    state,
+    statuses,
+)
 from controller.idling import may_be_zero_by_mistake, scaled_to_zero
 from controller.missing import ROOM_GRACE, failed_jobs, missing_pods, not_created
 from controller.model import Resource, Symptom, Workload
@@ -84,13 +95,39 @@ def might_be_sick(resource: Resource) -> bool:
         return is_live(resource) and (_is_unplaced(resource) or _is_unready(resource) or _has_died(resource))
     if kind == "Job":
         return condition(resource, "Failed").get("status") == "True" or missing_pods(resource, 0) > 0
-    failed = condition(resource, "Progressing").get("status") == "False"
-    return (
-        failed
-        or condition(resource, "ReplicaFailure").get("status") == "True"
-        or _lacks_pods(resource)
-        or may_be_zero_by_mistake(resource)
+    return _has_failed(resource) or _lacks_pods(resource) or may_be_zero_by_mistake(resource)
+
+
+def is_failing(resource: Resource) -> bool:
+    """Whether an object shows by itself that it does not work now, and not only that it has yet to become ready; cheap.
+
+    Of a workload that merely lacks ready pods its pods tell: they fail, or they are coming up.
+    """
+    if resource.get("kind", "Pod") != "Pod":
+        return is_held(resource) or _has_failed(resource) or may_be_zero_by_mistake(resource)
+    unready = is_live(resource) and _is_unready(resource)
+    return is_held(resource) or (unready and (_is_unplaced(resource) or _cannot_run(resource) or _was_ready(resource)))
+
+
+def _has_failed(resource: Resource) -> bool:
+    signs = (("Progressing", "False"), ("ReplicaFailure", "True"), ("Failed", "True"))
+    return any(condition(resource, kind).get("status") == status for kind, status in signs)
+
+
+def _cannot_run(pod: Resource) -> bool:
+    return any(
+        last_death(status).get("exitCode") or state(status, "waiting").get("reason") in WAITING_REASONS
+        for _, status in statuses(pod)
     )
+
+
+def _was_ready(pod: Resource) -> bool:
+    """Whether a pod that is not ready was it before: its condition changed after all its containers had started."""
+    starts = [
+        moment(state(status, "running").get("startedAt")) for status in pod["status"].get("containerStatuses") or ()
+    ]
+    turned = moment(condition(pod, "Ready").get("lastTransitionTime"))
+    return turned is not None and bool(starts) and all(at is not None and at < turned for at in starts)
 
 
 def _lacks_pods(resource: Resource) -> bool:

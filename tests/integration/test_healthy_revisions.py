@@ -1,4 +1,4 @@
-"""Revisions are noted as healthy while they are, and a rollback goes to one of them, also by another replica."""
+"""What is healthy is noted while it is: another replica rolls back to such a revision, and restores its replicas."""
 
 from __future__ import annotations
 
@@ -96,6 +96,33 @@ def test_a_rollback_goes_to_the_revision_that_was_noted_by_a_replica_that_is_dea
     record = shop.remediations()[0]["status"]
     assert (record["outcome"], image(shop, kind)) == ("Successful", "registry.example/shop:v1")
     assert "noted as healthy while it ran" in record["attempts"][0]["change"]["note"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_workload_gets_its_replicas_back_from_a_replica_that_never_saw_it_with_any(
+    api_cluster: ApiCluster, namespace: str, tmp_path: Path, kind: str
+) -> None:
+    shop = Shop(api_cluster, namespace)
+    roll_out(shop, kind, "v1")
+    wait_until(lambda: is_ready(shop, kind), "a healthy cart")
+    shop.opt_in()
+    shop.policy(anomalyType="MetricAnomaly", action="scale")
+    account = api_cluster.service_account_kubeconfig(SYSTEM_NAMESPACE, SERVICE_ACCOUNT)
+    key = f"{namespace}.{kind}.cart"
+    with running(account, tmp_path / "first.log") as first:
+        let_time_pass(shop)
+        wait_until(lambda: noted(api_cluster, key).get("replicas") == 2, "a note")
+        first.kill()
+    api_cluster.kubectl("scale", f"{kind.lower()}/cart", "--replicas=0", "-n", namespace)
+    wait_until(lambda: bool(status(shop, kind)) and not status(shop, kind).get("replicas", 0), "no pods")
+    with running(account, tmp_path / "second.log"):
+        wait_until(lambda: bool(shop.outcomes()), "the end")
+    (record,) = shop.remediations()
+    assert (record["status"]["outcome"], is_ready(shop, kind)) == ("Successful", True)
+    source = "a note from when it was healthy says 2"
+    assert f"{source} replicas" in record["spec"]["anomaly"]["message"]
+    assert source in record["status"]["attempts"][0]["change"]["note"]
+    assert noted(api_cluster, key)["replicas"] == 2
 
 
 def may(cluster: ApiCluster, verb: str, what: str, namespace: str = SYSTEM_NAMESPACE) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from controller.cluster import Key
 from controller.cluster.paths import own
 from controller.model import Resource
+from controller.symptoms import is_failing, might_be_sick
 from selfheal.policy import API_VERSION
 from selfheal.remediation import Outcome
 from tests.unit.controller import objects, pods
@@ -222,6 +224,40 @@ def test_few_suspects_are_no_storm_to_a_replica_that_stands_by() -> None:
     for _ in range(3):
         stage.healer.stand_by()
     assert stage.world.last_storm is None
+
+
+def come_up(stage: Stage, *statuses: Resource, count: int = 60, **more: Any) -> None:
+    """What watches tell of new Deployments, each with one pod in the same state."""
+    for number in range(count):
+        shop = objects.deployment(f"shop-{number}", replicas=1, ready=0, created=stage.now)
+        pod = pods.pod(objects.replica_set(shop), statuses=statuses, created=stage.now, **more)
+        for one in (shop, pod):
+            stage.world.observe(one["kind"], one, might_be_sick(one), failing=is_failing(one))
+
+
+PREPARED = pods.status("setup", state=pods.terminated(0), ready=True)
+CREATING = pods.waiting(reason="ContainerCreating")
+STARTING = pods.running(ready=False, started=NOW)
+
+
+def test_sixty_deployments_that_come_up_are_no_storm_to_a_replica_that_stands_by() -> None:
+    stage = stage_of_shops(sick=0)
+    come_up(stage, CREATING, phase="Pending")
+    assert len(stage.world.suspects()) == 60
+    stage.healer.stand_by()
+    stage.later(seconds=15)
+    come_up(stage, STARTING, init_statuses=[PREPARED])
+    stage.healer.stand_by()
+    assert stage.world.last_storm is None
+    assert stage.world.unhealthy()[0] == 60  # should it have to lead now, it looks at each before it acts
+
+
+def test_sixty_new_deployments_that_fail_are_a_storm_to_a_replica_that_stands_by() -> None:
+    stage = stage_of_shops(sick=0)
+    come_up(stage, pods.imagepull(), phase="Pending")
+    stage.healer.stand_by()
+    stage.healer.stand_by()
+    assert stage.world.last_storm == NOW
 
 
 def test_the_targets_are_counted_anew_when_a_policy_a_namespace_or_a_workload_changes() -> None:

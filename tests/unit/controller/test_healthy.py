@@ -13,6 +13,7 @@ from controller.cluster import Key
 from controller.healthy import (
     KEPT,
     Entry,
+    WorkloadSeen,
     beyond,
     healthy_revision,
     name_of,
@@ -40,6 +41,11 @@ def pair(**more: Any) -> list[Resource]:
 def seen(resource: Resource, found: list[Resource], key: Key = CART) -> str:
     """The healthy revision."""
     return healthy_revision(workload_seen(resource), [one for pod in found if (one := pod_seen(key, pod))], NOW)
+
+
+def wanting(replicas: int = 3, minutes: float = 60) -> WorkloadSeen:
+    """A workload that wants that many for that long."""
+    return WorkloadSeen("u", replicas, True, ago(minutes=minutes))
 
 
 def test_all_replicas_that_are_ready_for_two_minutes_make_a_revision_healthy() -> None:
@@ -85,24 +91,77 @@ def test_a_death_that_is_long_over_or_that_of_an_init_container_says_nothing() -
 def test_the_newest_note_comes_first_and_a_few_are_kept() -> None:
     entry: Entry | None = None
     for number in range(15):
-        entry = noted(entry, "u", f"cart-{number}", NOW)
+        entry = noted(entry, wanting(), f"cart-{number}", NOW)
     assert entry is not None
     assert (len(entry.revisions), entry.revisions[0]) == (KEPT, "cart-14")
-    assert noted(entry, "u", "cart-14", NOW) is None
-    again = noted(entry, "u", "cart-9", NOW)
+    assert noted(entry, wanting(), "cart-14", NOW) is None
+    again = noted(entry, wanting(), "cart-9", NOW)
     assert again is not None
     assert again.revisions[:2] == ("cart-9", "cart-14")
     assert len(again.revisions) == KEPT
 
 
 def test_another_workload_of_the_same_name_begins_anew() -> None:
-    assert noted(Entry("old", ("cart-1",), 1), "new", "cart-2", NOW) == Entry("new", ("cart-2",), int(NOW.timestamp()))
+    found = noted(Entry("old", ("cart-1",), 1, 7), wanting(), "cart-2", NOW)
+    assert found == Entry("u", ("cart-2",), int(NOW.timestamp()), 3)
 
 
-def test_what_is_written_is_read_again() -> None:
-    entry = Entry("u", ("cart-2", "cart-1"), 5)
-    assert entry.text == '{"uid":"u","revisions":["cart-2","cart-1"],"at":5}'
+def test_a_revision_is_noted_with_the_replicas_of_that_moment() -> None:
+    found = noted(Entry("u", ("cart-1",), 1, 2), wanting(3, minutes=1), "cart-2", NOW)
+    assert found is not None
+    assert found.replicas == 3
+
+
+@pytest.mark.parametrize(("minutes", "replicas"), [(9.9, None), (10, 3)])
+def test_another_number_of_replicas_is_noted_when_it_has_stayed(minutes: float, replicas: int | None) -> None:
+    found = noted(Entry("u", ("cart-1",), 1, 2), wanting(3, minutes=minutes), "cart-1", NOW)
+    assert (found and found.replicas) == replicas
+
+
+def test_a_note_from_before_numbers_were_noted_gets_one() -> None:
+    (old,) = read({"k": '{"uid":"u","revisions":["cart-1"],"at":5}'}).values()
+    assert noted(old, wanting(3), "cart-1", NOW) == Entry("u", ("cart-1",), int(NOW.timestamp()), 3)
+
+
+def test_the_nodes_of_a_daemon_set_are_no_replicas() -> None:
+    seen = workload_seen(objects.daemon_set())
+    found = noted(None, seen, "agent-abc", NOW)
+    assert found is not None
+    assert (seen.wanted > 0, found.replicas) == (True, 0)
+    assert noted(found, seen, "agent-abc", NOW) is None
+
+
+def test_the_number_is_as_old_as_the_last_write_of_it() -> None:
+    cart = objects.deployment(replicas=3)
+    write = {"manager": "kubectl", "subresource": "scale", "time": objects.stamp(ago(minutes=3))}
+    cart["metadata"]["managedFields"] = [write | {"fieldsV1": {"f:spec": {"f:replicas": {}}}}]
+    assert workload_seen(cart).scaled == ago(minutes=3)
+
+
+NAMES = st.from_regex(r"[a-z0-9]([-.a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)
+ENTRIES = st.builds(
+    Entry,
+    uid=st.text(),
+    revisions=st.lists(NAMES, max_size=KEPT).map(tuple),
+    at=st.integers(),
+    replicas=st.integers(0, 2**31 - 1),
+)
+
+
+@given(ENTRIES)
+def test_what_is_written_is_read_again(entry: Entry) -> None:
     assert read({name_of(CART): entry.text}) == {"shop.Deployment.cart": entry}
+
+
+def test_a_note_is_short_and_names_what_it_holds() -> None:
+    assert Entry("u", ("cart-2",), 5, 3).text == '{"uid":"u","revisions":["cart-2"],"at":5,"replicas":3}'
+    assert Entry("u", ("cart-2", "cart-1"), 5).text == '{"uid":"u","revisions":["cart-2","cart-1"],"at":5}'
+
+
+@pytest.mark.parametrize("replicas", [-1, 0, True, "3", 2.0, None, [3], 2**31])
+def test_a_number_that_makes_no_sense_is_not_known_and_spoils_nothing_else(replicas: object) -> None:
+    text = json.dumps({"uid": "u", "revisions": ["cart-1"], "at": 5, "replicas": replicas})
+    assert read({"k": text}) == {"k": Entry("u", ("cart-1",), 5)}
 
 
 def test_a_name_that_is_too_long_for_a_key_is_not_noted() -> None:
@@ -118,7 +177,7 @@ def test_foreign_content_never_hurts(data: dict[str, Any]) -> None:
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(), lambda s: st.lists(s) | st.dictionaries(st.text(), s)
     ),
-    st.sampled_from(["uid", "revisions", "at"]),
+    st.sampled_from(["uid", "revisions", "at", "replicas"]),
 )
 def test_an_entry_with_a_field_that_makes_no_sense_says_nothing_or_makes_sense(value: Any, field: str) -> None:
     body = {"uid": "u", "revisions": ["cart-1"], "at": 5} | {field: value}
@@ -126,6 +185,8 @@ def test_an_entry_with_a_field_that_makes_no_sense_says_nothing_or_makes_sense(v
         assert isinstance(entry.uid, str)
         assert type(entry.at) is int
         assert all(isinstance(one, str) and one for one in entry.revisions)
+        assert type(entry.replicas) is int
+        assert entry.replicas >= 0
 
 
 @given(st.lists(st.integers(0, 99), max_size=20), st.integers(0, 3000))
@@ -147,6 +208,6 @@ def test_what_is_foreign_is_not_dropped() -> None:
 
 
 def test_a_thousand_workloads_fit() -> None:
-    revisions = tuple(f"a-rather-long-name-of-a-workload-{n}-5d4f8c7b9d" for n in range(KEPT))
-    data = {f"namespace-{n}.Deployment.a-rather-long-name": Entry("u" * 36, revisions, 1).text for n in range(800)}
-    assert beyond(data) == []
+    revisions = tuple(f"a-rather-long-name-{n}-5d4f8c7b9d" for n in range(KEPT))
+    text = Entry("u" * 36, revisions, int(NOW.timestamp()), 100).text
+    assert beyond({f"namespace-{n}.Deployment.a-rather-long-name": text for n in range(1000)}) == []

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from controller.cluster import Key
-from controller.model import Resource
+from controller.model import Resource, Workload
 from controller.recording import Recorder
+from controller.symptoms import symptoms
 from selfheal.errors import Unavailable
 from selfheal.policy import SYSTEM_NAMESPACE
 from tests.unit.controller import objects, pods
@@ -80,6 +81,122 @@ def test_what_was_noted_is_known_to_the_replica_that_takes_over() -> None:
     successor = found.succeed()
     successor.healer.recorder.load()
     assert successor.world.remembering(CART, healthy()).recorded == ("cart-h1",)
+
+
+def bare() -> Workload:
+    """The cart without replicas: a single revision, nothing applied by kubectl."""
+    cart = objects.deployment(replicas=0)
+    return objects.workload(cart, [], [objects.replica_set(cart)])
+
+
+def said(found: Stage, workload: Workload) -> list[str]:
+    """What is told of the cart, once who wakes it has had the time."""
+    found.world.remembering(CART, workload)
+    found.later(seconds=5)
+    return [one.message for one in symptoms(found.world.remembering(CART, workload), found.now)]
+
+
+TOLD = "cart has no replicas, and a note from when it was healthy says 2 replicas; nothing says that zero is wanted"
+
+
+def test_a_replica_that_never_saw_it_with_replicas_knows_how_many_there_were() -> None:
+    found = stage()
+    found.healer.tick()
+    successor = found.succeed()
+    successor.healer.recorder.load()
+    assert said(successor, bare()) == [TOLD]
+
+
+@pytest.mark.parametrize("first", ["watch", "notes"])
+def test_a_zero_by_mistake_is_looked_at_whichever_is_heard_first(first: str) -> None:
+    found = stage()
+    found.healer.tick()
+    successor = found.succeed()
+    if first == "notes":
+        successor.healer.recorder.load()
+    successor.world.put("Namespace", objects.namespace())
+    successor.world.observe("Deployment", bare().resource, sick=False)
+    if first == "watch":
+        assert successor.world.suspects() == []
+        successor.healer.recorder.load()
+    assert successor.world.suspects() == [CART]
+    assert said(successor, bare()) == [TOLD]
+
+
+def test_a_workload_that_was_scaled_up_again_before_its_note_was_read_is_no_suspect() -> None:
+    found = stage()
+    found.healer.tick()
+    successor = found.succeed()
+    successor.world.put("Namespace", objects.namespace())
+    for resource in (bare().resource, healthy().resource):
+        successor.world.observe("Deployment", resource, sick=False)
+    successor.healer.recorder.load()
+    assert successor.world.suspects() == []
+
+
+def test_a_workload_that_sleeps_with_a_mark_is_no_suspect_whatever_is_noted() -> None:
+    found = stage()
+    found.healer.tick()
+    successor = found.succeed()
+    sleeping = objects.deployment(replicas=0, annotations={"aiops.example.com/scaled-to-zero": "night"})
+    successor.world.put("Namespace", objects.namespace())
+    successor.world.observe("Deployment", sleeping, sick=False)
+    successor.healer.recorder.load()
+    assert successor.world.suspects() == []
+
+
+def test_who_wakes_a_sleeping_workload_is_not_overtaken_by_a_note() -> None:
+    found = stage()
+    found.healer.tick()
+    successor = found.succeed()
+    successor.healer.recorder.load()
+    sleeping = objects.deployment(replicas=0, annotations={"aiops.example.com/scaled-to-zero": "night"})
+    successor.world.observe("Deployment", sleeping, sick=False)
+    successor.later(hours=1)
+    assert symptoms(successor.world.remembering(CART, bare()), successor.now) == ()
+    assert said(successor, bare()) == [TOLD]
+
+
+def test_what_this_process_saw_counts_more_than_a_note() -> None:
+    found = stage({ENTRY: json.dumps({"uid": healthy().ref.uid, "revisions": ["cart-h1"], "at": 1, "replicas": 9})})
+    found.healer.recorder.load()
+    (text,) = said(found, bare())
+    assert "a watch that saw it before says 2 replicas" in text
+
+
+def test_a_note_about_another_workload_of_the_same_name_is_no_evidence_of_replicas() -> None:
+    found = stage({ENTRY: json.dumps({"uid": "another", "revisions": ["cart-h9"], "at": 1, "replicas": 2})})
+    successor = found.succeed()
+    successor.healer.recorder.load()
+    successor.world.observe("Deployment", bare().resource, sick=False)
+    assert successor.world.suspects() == []
+    assert said(successor, bare()) == []
+
+
+def scale(found: Stage, replicas: int) -> None:
+    """Somebody, or an autoscaler, writes the number; the pods follow, and are ready for long."""
+    cart = objects.deployment(replicas=replicas)
+    write = {"manager": "kube-controller-manager", "subresource": "scale", "time": objects.stamp(found.now)}
+    cart["metadata"]["managedFields"] = [write | {"fieldsV1": {"f:spec": {"f:replicas": {}}}}]
+    found.healer.recorder.observe(CART, "Deployment", cart, False)
+    for number in range(1, 10):
+        pod = pods.pod(objects.replica_set(cart), number)
+        found.healer.recorder.observe(CART, "Pod", pod, gone=number > replicas)
+
+
+def test_the_swings_of_an_autoscaler_cost_no_write_and_a_number_that_stays_costs_one() -> None:
+    found = stage()
+    found.healer.tick()
+    for minute in range(60):
+        if minute % 5 == 0:
+            scale(found, 4 + minute // 5 % 2)
+        found.later(minutes=1)
+        found.healer.tick()
+    assert (patches(found), notes(found)[ENTRY]["replicas"]) == (1, 2)
+    for _ in range(10):
+        found.later(minutes=1)
+        found.healer.tick()
+    assert (patches(found), notes(found)[ENTRY]["replicas"]) == (2, 5)
 
 
 def test_notes_about_another_workload_of_the_same_name_are_not_used() -> None:
