@@ -82,7 +82,7 @@ def replicas_before(workload: Workload) -> tuple[int, str] | None:
     more than what older revisions remember: the Deployment controller writes the zero into the current ReplicaSet.
     """
     named = _applied(workload.annotations, default=None)
-    if named == 0:
+    if named == 0 or _is_server_side(workload.resource):
         return None
     sources = (
         *_of_revisions(workload.revisions[:1]),
@@ -133,7 +133,7 @@ def _is_wanted(resource: Resource) -> bool:
     """Whether something about the object itself says that zero replicas are no mistake."""
     out = _annotations(resource).get(OPT_IN_LABEL) == "disabled"
     leaving = bool(resource["metadata"].get("deletionTimestamp"))
-    return leaving or out or bool(explained(resource)) or _is_controlled(resource)
+    return leaving or out or bool(explained(resource)) or _is_controlled(resource) or _is_server_side(resource)
 
 
 def _is_controlled(resource: Resource) -> bool:
@@ -154,9 +154,16 @@ def _has_settled(workload: Workload, now: datetime) -> bool:
 
 def scaled_at(resource: Resource) -> datetime:
     """When the number of replicas was written last, as far as managedFields tell; else the object's birth."""
-    writes = [
-        moment(entry.get("time"))
-        for entry in resource["metadata"].get("managedFields") or ()
-        if "f:replicas" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
-    ]
+    writes = [moment(entry.get("time")) for entry in _managers_of_replicas(resource)]
     return max((at for at in writes if at is not None), default=created(resource))
+
+
+def _managers_of_replicas(resource: Resource) -> list[Resource]:
+    """Who wrote the number that stands there: entries of managedFields."""
+    found = resource["metadata"].get("managedFields") or ()
+    return [entry for entry in found if "f:replicas" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})]
+
+
+def _is_server_side(resource: Resource) -> bool:
+    """Whether a manifest that was applied server-side names the number as it stands: who scales takes it over."""
+    return any(entry.get("operation") == "Apply" for entry in _managers_of_replicas(resource))

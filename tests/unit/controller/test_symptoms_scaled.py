@@ -8,7 +8,7 @@ import pytest
 
 from controller.causes import CAUSES, sensible
 from controller.cluster.paths import Key
-from controller.idling import rests
+from controller.idling import replicas_before, rests
 from controller.model import Resource, Symptom, Workload
 from controller.observe import World
 from controller.reconcile import decide
@@ -85,6 +85,20 @@ def test_an_annotation_that_explains_the_zero_makes_it_no_mistake(mark: dict[str
     sick = zeroed(applied(replicas=3) | mark)
     assert of(sick) == []
     assert not might_be_sick(sick.resource)
+
+
+def test_zero_replicas_that_server_side_apply_wrote_are_wanted_whatever_was_seen_before() -> None:
+    world, sick = World("selfheal-system", lambda: NOW), zeroed()
+    world.observe("Deployment", objects.deployment(replicas=5), sick=False)
+    write: Resource = {"manager": "kubectl", "operation": "Apply", "time": objects.stamp(ago(minutes=1))}
+    sick.resource["metadata"]["managedFields"] = [write | {"fieldsV1": {"f:spec": {"f:replicas": {}}}}]
+    key = Key("shop", "Deployment", "cart")
+    assert world.observe("Deployment", sick.resource, sick=might_be_sick(sick.resource)) is None
+    assert symptoms(world.remembering(key, sick), NOW) == ()
+    assert replicas_before(world.remembering(key, sick)) is None
+    write["operation"] = "Update"
+    sick.resource["metadata"]["managedFields"] = [write | {"fieldsV1": {"f:spec": {"f:replicas": {}}}}]
+    assert len(symptoms(world.remembering(key, sick), NOW + timedelta(minutes=1))) == 1
 
 
 @pytest.mark.parametrize("kind", ["HorizontalPodAutoscaler", "ScaledObject"])
