@@ -100,7 +100,7 @@ def _ask(url: str, prometheus: str, end: float, console: Console) -> float | Non
     names = httpx.get(f"{url}/v2/models/selfheal-ensemble", timeout=10).raise_for_status().json()
     metrics = _metric_names(names)
     windows = PrometheusClient(prometheus).workload_windows(now, _SAMPLES, STEP, names=metrics, workloads=[_WORKLOAD])
-    window: dict[str, list[float | None]] = windows.windows[_WORKLOAD]
+    window = {name: list(values) for name, values in windows.windows[_WORKLOAD].items()}
     recorded: list[float] = json.loads(INCIDENT.read_text())["memory_mib"]
     for number, memory in enumerate(recorded, 1):
         window = {name: [*values[1:], values[-1]] for name, values in window.items()}

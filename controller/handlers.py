@@ -11,6 +11,9 @@ from controller.runtime import Runtime
 from selfheal.errors import PermanentError
 from selfheal.policy import GROUP, VERSION
 
+_CHUNK = 50  # objects of a list at once: all pods of a cluster as text and as objects are tens of megabytes
+_IDLE = 0.5  # seconds until kopf lets go of an object that it has told of; five keep all of a long list
+
 
 def run(runtime: Runtime, liveness_port: int) -> None:
     """Watch the whole cluster until a signal ends it."""
@@ -22,6 +25,8 @@ def run(runtime: Runtime, liveness_port: int) -> None:
 async def _start(memo: Runtime, settings: kopf.OperatorSettings, **_: Any) -> None:
     settings.posting.enabled = False  # our own Events say more, and say it once
     settings.scanning.disabled = True  # our CRDs are there before we start
+    settings.watching.chunk_size = _CHUNK
+    settings.queueing.idle_timeout = _IDLE
     try:
         await asyncio.to_thread(memo.start)
     except PermanentError as error:  # kopf tries everything else again

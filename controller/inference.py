@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any
 
 import httpx
@@ -16,6 +16,7 @@ from selfheal.errors import BadModel, BadRequest, Unavailable
 from selfheal.policy import explain
 from selfheal.protocol import MODEL_NAME, Instance, Prediction, parse_predictions, to_request
 
+_JSON = {"Content-Type": "application/json"}
 _TRIES = 2
 _WANTS_FOR = 300.0  # seconds for which the model's metadata are used again
 _REST = 15.0  # seconds in which an endpoint that did not answer is not asked again
@@ -75,25 +76,31 @@ class InferenceClient:
             self._wants_read = self._clock()
         return self._wants
 
-    def predict(self, instances: Sequence[Instance]) -> dict[str, Prediction]:
-        """The endpoint's answers by workload.
+    def predict(self, instances: Iterable[Instance]) -> dict[str, Prediction]:
+        """The endpoint's answers by workload; none where nothing is asked.
+
+        Args:
+            instances: Of one model's metrics; taken one by one.
 
         Raises:
             Unavailable: When it does not answer in time.
             BadRequest: When it does not understand us, or we do not understand it.
             BadModel: When the model was trained with other queries than ours.
         """
-        if not instances:
+        asked = _Asked(instances)
+        body = to_request(asked)
+        if not asked.workloads:
             return {}
-        answer = self._call("POST", f"/v1/models/{MODEL_NAME}:predict", to_request(instances))
-        predictions = parse_predictions(answer)
-        if len(predictions) != len(instances):
-            raise BadRequest(f"asked about {len(instances)} workloads, the endpoint answered about {len(predictions)}")
+        predictions = parse_predictions(self._call("POST", f"/v1/models/{MODEL_NAME}:predict", body))
+        if len(predictions) != len(asked.workloads):
+            raise BadRequest(
+                f"asked about {len(asked.workloads)} workloads, the endpoint answered about {len(predictions)}"
+            )
         for prediction in predictions:
-            _check_model(prediction, instances[0])
+            _check_model(prediction, asked.metrics)
         return {prediction.workload: prediction for prediction in predictions}
 
-    def _call(self, method: str, path: str, body: object = None) -> Any:
+    def _call(self, method: str, path: str, body: bytes | None = None) -> Any:
         until, cause = self._rest
         if self._clock() < until:
             raise Unavailable(cause)
@@ -109,10 +116,10 @@ class InferenceClient:
             self._rest = (self._clock() + _REST, str(error))
             raise
 
-    def _once(self, method: str, path: str, body: object) -> Any:
+    def _once(self, method: str, path: str, body: bytes | None) -> Any:
         try:
             with self._metrics.inference():
-                answer = self._client.request(method, self.url + path, json=body)
+                answer = self._client.request(method, self.url + path, content=body, headers=_JSON)
         except httpx.TransportError as error:
             raise Unavailable(
                 f"the endpoint at {self.url} does not answer ({type(error).__name__}): check SELFHEAL_ENDPOINT_URL"
@@ -126,6 +133,21 @@ class InferenceClient:
             return answer.json()
         except ValueError:
             raise BadRequest(f"the endpoint at {self.url} did not answer JSON: check SELFHEAL_ENDPOINT_URL") from None
+
+
+class _Asked:
+    """What goes by on its way into a request."""
+
+    def __init__(self, instances: Iterable[Instance]) -> None:
+        self._instances = instances
+        self.workloads: list[str] = []
+        self.metrics: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[Instance]:
+        for one in self._instances:
+            self.workloads.append(one.workload)
+            self.metrics = self.metrics or tuple(one.window)
+            yield one
 
 
 def read_wants(metadata: object) -> Wants:
@@ -143,9 +165,9 @@ def read_wants(metadata: object) -> Wants:
         ) from None
 
 
-def _check_model(prediction: Prediction, instance: Instance) -> None:
+def _check_model(prediction: Prediction, metrics: Iterable[str]) -> None:
     """A model that was trained with other queries judges other numbers."""
-    theirs, ours = prediction.model.catalogue, catalogue_hash(instance.window)
+    theirs, ours = prediction.model.catalogue, catalogue_hash(metrics)
     if theirs and theirs != ours:
         raise BadModel(
             f"model version {prediction.model.version or '?'} was trained with another catalogue ({theirs[:19]}) "

@@ -29,6 +29,7 @@ from controller.symptoms import is_failing, might_be_sick
 from controller.telling import Teller
 from controller.verdicts import Verdicts
 from selfheal.errors import WrongUse
+from selfheal.heaps import give_back
 from selfheal.policy import SERVICE_ACCOUNT
 from selfheal.prometheus import PrometheusClient
 from selfheal.remediation import Remediation
@@ -104,6 +105,7 @@ class Runtime:
         self._notices.start()
         self._queue.start()
         self._leadership.start()
+        give_back()
         log("started", policies=len(self._world.policies()))
 
     def _read(self) -> None:
@@ -129,9 +131,14 @@ class Runtime:
 
     def _tend(self, key: str) -> float | None:
         """The queue's work; a replica that does not lead forgets it, and looks at everything when it begins to."""
-        if self._leads:
-            return self._healer.tend(key)
-        return self._healer.stand_by() if key == str(TICK) else None
+        is_tick = key == str(TICK)
+        try:
+            if self._leads:
+                return self._healer.tend(key)
+            return self._healer.stand_by() if is_tick else None
+        finally:
+            if is_tick:
+                give_back()
 
     def _failed(self, key: str, error: BaseException, failures: int) -> None:
         if self._leads:

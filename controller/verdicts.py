@@ -6,8 +6,11 @@ symptoms are healed without it.
 
 from __future__ import annotations
 
+import itertools
 import logging
+import math
 import threading
+from array import array
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -36,6 +39,44 @@ class Verdict:
     end: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """What an Instance holds, at eight bytes a sample: lists of a thousand workloads' floats are many megabytes.
+
+    Attributes:
+        end: Time of the newest sample.
+        step: Seconds between samples.
+        metrics: In the model's order.
+        values: One metric after the other; NaN is a gap.
+    """
+
+    end: datetime
+    step: float
+    metrics: tuple[str, ...]
+    values: array[float]
+
+    @classmethod
+    def of(cls, windows: WindowSet, workload: str, metrics: tuple[str, ...]) -> _Window:
+        """Of one workload; gaps where nothing is known."""
+        window, gap = windows.windows[workload], [None] * windows.samples
+        samples = itertools.chain.from_iterable(window.get(metric, gap) for metric in metrics)
+        values = array("d", (math.nan if value is None else value for value in samples))
+        return cls(windows.end, windows.step, metrics, values)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no sample at all."""
+        return all(map(math.isnan, self.values))
+
+    def instance(self, workload: str, now: Mapping[str, float | None] | None = None) -> Instance:
+        """As the endpoint takes it."""
+        size = len(self.values) // len(self.metrics)
+        window: dict[str, list[float | None]] = {
+            name: [*self.values[n * size : (n + 1) * size]] for n, name in enumerate(self.metrics)
+        }
+        return Instance(workload=workload, end=self.end, step=self.step, window=window, now=dict(now or {}))
+
+
 class Verdicts:
     """Asks Prometheus and the endpoint, and remembers the newest answers.
 
@@ -58,7 +99,7 @@ class Verdicts:
         self._endpoint = endpoint
         self._clock = clock
         self._lock = threading.Lock()
-        self._instances: dict[str, Instance] = {}
+        self._windows: dict[str, _Window] = {}
         self._verdicts: dict[str, Verdict] = {}
         self._streaks: dict[str, tuple[float, ...]] = {}
         self.degraded = self._missing()
@@ -79,14 +120,14 @@ class Verdicts:
         if self._prometheus is None or self._endpoint is None or not targets:
             return []
         try:
-            windows, instances, verdicts = self._judge(self._prometheus, self._endpoint, targets)
+            windows, verdicts, failed = self._judge(self._prometheus, self._endpoint, targets)
         except SelfhealError as error:
             self._degrade(error)
             return []
         with self._lock:
-            self._instances, self._verdicts = instances, verdicts
+            self._windows, self._verdicts = windows, verdicts
             self._streaks = {str(key): self._longer(str(key)) for key in targets}
-        self.degraded = _what_failed(windows)
+        self.degraded = failed
         return [key for key in targets if (one := verdicts.get(str(key))) and one.prediction.anomaly]
 
     def _longer(self, key: str) -> tuple[float, ...]:
@@ -103,12 +144,16 @@ class Verdicts:
 
     def _judge(
         self, prometheus: PrometheusClient, endpoint: InferenceClient, targets: Collection[Key]
-    ) -> tuple[WindowSet, dict[str, Instance], dict[str, Verdict]]:
+    ) -> tuple[dict[str, _Window], dict[str, Verdict], str]:
+        """Windows and verdicts by workload, and which metrics cannot be read."""
         wants = endpoint.wants()
-        windows = self._read(prometheus, wants, targets)
-        instances = _instances(windows, wants)
-        predictions = endpoint.predict(list(instances.values()))
-        return windows, instances, {name: Verdict(one, windows.end) for name, one in predictions.items()}
+        windows, failed = self._read(prometheus, wants, targets)
+        predictions = endpoint.predict(one.instance(name) for name, one in windows.items())
+        return (
+            windows,
+            {name: Verdict(one, windows[name].end) for name, one in predictions.items() if name in windows},
+            failed,
+        )
 
     def renewed(self, workload: Workload) -> Verdict | None:
         """The newest verdict about a workload whose fix is being verified, from a window that is read for it alone.
@@ -122,12 +167,12 @@ class Verdicts:
         if fresh or self._prometheus is None or self._endpoint is None:
             return found
         try:
-            _, instances, verdicts = self._judge(self._prometheus, self._endpoint, [Key.parse(key)])
+            windows, verdicts, _ = self._judge(self._prometheus, self._endpoint, [Key.parse(key)])
         except SelfhealError as error:
             log("the endpoint did not judge", level=logging.WARNING, workload=key, cause=str(error))
             return found
         with self._lock:
-            self._instances |= instances
+            self._windows |= windows
             self._verdicts |= verdicts
         return self.newest(key)
 
@@ -142,14 +187,19 @@ class Verdicts:
             log("throttling is not known", level=logging.WARNING, workload=workload.ref.workload, cause=str(error))
             return None
 
-    def _read(self, prometheus: PrometheusClient, wants: Wants, targets: Collection[Key]) -> WindowSet:
+    def _read(
+        self, prometheus: PrometheusClient, wants: Wants, targets: Collection[Key]
+    ) -> tuple[dict[str, _Window], str]:
+        """A window for each workload that has any sample at all."""
         step = wants.step or self._settings.step_seconds
         names = [name for name in workload_metrics(wants.metrics) if name in BY_NAME]
         if not names:
             raise Unavailable(f"the model wants metrics that this controller cannot read: {', '.join(wants.metrics)}")
-        return prometheus.workload_windows(
+        found = prometheus.workload_windows(
             self._clock(), self._settings.window_samples, step, workloads=[str(key) for key in targets], names=names
         )
+        windows = {name: _Window.of(found, name, wants.metrics) for name in found.windows}
+        return {name: one for name, one in windows.items() if not one.is_empty}, _what_failed(found)
 
     def _degrade(self, error: SelfhealError) -> None:
         self.degraded = f"{error}. Until then verdicts rest on symptoms alone."
@@ -173,10 +223,10 @@ class Verdicts:
 
     def _instance(self, key: str, now: Mapping[str, float | None]) -> Instance | None:
         with self._lock:
-            found = self._instances.get(key)
+            found = self._windows.get(key)
         if found is None or self._is_stale(found.end):
             return None
-        return found.model_copy(update={"now": dict(now)})
+        return found.instance(key, now)
 
     def newest(self, key: str) -> Verdict | None:
         """The newest verdict about a workload, without asking anybody; None when there is none, or it is stale."""
@@ -186,21 +236,6 @@ class Verdicts:
 
     def _is_stale(self, end: datetime) -> bool:
         return self._clock() - end > timedelta(seconds=_STALE_TICKS * self._settings.tick_seconds)
-
-
-def _instances(windows: WindowSet, wants: Wants) -> dict[str, Instance]:
-    """One a workload that has any sample at all; metrics in the model's order, gaps where nothing is known."""
-    gap: list[float | None] = [None] * windows.samples
-    return {
-        name: Instance(
-            workload=name,
-            end=windows.end,
-            step=windows.step,
-            window={metric: window.get(metric, gap) for metric in wants.metrics},
-        )
-        for name, window in windows.windows.items()
-        if any(value is not None for samples in window.values() for value in samples)
-    }
 
 
 def _what_failed(windows: WindowSet) -> str:

@@ -34,8 +34,7 @@ class Body:
 
 def v1(windows: Sequence[MetricWindow]) -> Body:
     """KServe's V1 protocol: JSON."""
-    content = json.dumps(to_request(instances(windows)), default=str).encode()
-    return Body(PREDICT, content, {"Content-Type": "application/json"})
+    return Body(PREDICT, to_request(instances(windows)), {"Content-Type": "application/json"})
 
 
 def v2(windows: Sequence[MetricWindow]) -> Body:

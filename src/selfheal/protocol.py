@@ -208,9 +208,9 @@ def to_wire(predictions: Iterable[Prediction]) -> dict[str, Any]:
     return {"predictions": [p.model_dump(mode="json", by_alias=True, exclude_none=False) for p in predictions]}
 
 
-def to_request(instances: Iterable[Instance]) -> dict[str, Any]:
-    """The V1 request body."""
-    return {"instances": [i.model_dump(mode="json", by_alias=True) for i in instances]}
+def to_request(instances: Iterable[Instance]) -> bytes:
+    """The V1 request body, as JSON. Instances are taken one by one, so that not all of them need be there at once."""
+    return b'{"instances":[' + b",".join(one.model_dump_json(by_alias=True).encode() for one in instances) + b"]}"
 
 
 def parse_predictions(payload: object) -> list[Prediction]:

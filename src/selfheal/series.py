@@ -12,10 +12,11 @@ import itertools
 import math
 import re
 import statistics
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, overload
 
 from selfheal.catalogue import BY_NAME, Query, Scope
 
@@ -25,7 +26,46 @@ _WINDOW = re.compile(r"\[(\d+)m\]")
 
 _MOST_POINTS = 10_000  # Prometheus refuses more than 11,000 points a series in one range query
 
-Samples = list[float | None]
+
+class Samples(Sequence[float | None]):
+    """Values on a grid, the newest last, None for a gap; gaps until they are set.
+
+    Eight bytes each: an hour of a thousand workloads is a million samples, which as a list take 32 MB.
+
+    Args:
+        size: How many.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._values = array("d", [math.nan]) * size
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    @overload
+    def __getitem__(self, place: int) -> float | None: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[float | None]: ...
+    def __getitem__(self, place: int | slice) -> float | list[float | None] | None:
+        if isinstance(place, slice):
+            return [_known(value) for value in self._values[place]]
+        return _known(self._values[place])
+
+    def __setitem__(self, place: int, value: float) -> None:
+        self._values[place] = value
+
+    def __iter__(self) -> Iterator[float | None]:
+        return map(_known, self._values)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    def __hash__(self) -> int:
+        raise TypeError("samples change: take a tuple of them")
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +75,7 @@ class WindowSet:
     Attributes:
         end: Time of the newest sample (UTC).
         step: Seconds between samples.
-        samples: Length of every list.
+        samples: How many there are of every metric.
         windows: ``workload -> metric -> samples``, the newest last; every workload has every metric asked for.
         worst: ``workload -> metric -> pod`` that had the highest value at the newest sample.
         forms: The PromQL that answered, by metric; metrics without data are absent.
@@ -45,7 +85,7 @@ class WindowSet:
     end: datetime
     step: float
     samples: int
-    windows: dict[str, dict[str, Samples]]
+    windows: Mapping[str, Mapping[str, Sequence[float | None]]]
     worst: dict[str, dict[str, str]] = field(default_factory=dict)
     forms: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -225,7 +265,7 @@ class Collected:
 
     def _put(self, query: Query, entity: str, series: Any, until: float) -> None:
         window = self._windows.setdefault(entity, {})
-        samples = window.setdefault(query.name, [None] * self._grid.samples)
+        samples = window.setdefault(query.name, Samples(self._grid.samples))
         place, newest = 0, None
         for timestamp, text in series["values"]:
             if float(timestamp) > until:
@@ -245,7 +285,7 @@ class Collected:
 
     def result(self) -> WindowSet:
         """Everything collected, gaps included."""
-        gap: Samples = [None] * self._grid.samples
+        gap = Samples(self._grid.samples)
         return WindowSet(
             end=self._grid.end,
             step=self._grid.step,

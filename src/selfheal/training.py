@@ -368,7 +368,10 @@ def _ask_endpoint(url: str, instance: Instance, version: str) -> Prediction:
         where = f"the endpoint at {url}"
         try:
             found = httpx.post(
-                f"{url.rstrip('/')}/v1/models/{MODEL_NAME}:predict", json=to_request([instance]), timeout=30
+                f"{url.rstrip('/')}/v1/models/{MODEL_NAME}:predict",
+                content=to_request([instance]),
+                headers={"Content-Type": "application/json"},
+                timeout=30,
             )
             found.raise_for_status()
         except httpx.HTTPError as error:

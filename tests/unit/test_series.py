@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfheal.catalogue import BY_NAME, Scope
-from selfheal.series import Collected, Grid, Owners, Silences, lookback
+from selfheal.series import Collected, Grid, Owners, Samples, Silences, lookback
 
 END = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 OWNERS = Owners.read(
@@ -140,3 +140,14 @@ def test_a_form_looks_back_as_far_as_its_longest_window() -> None:
     assert lookback("sum(rate(a[5m])) / sum(rate(b[10m]))") == 600.0
     assert lookback("max by (pod) (a)") == 0.0
     assert all(lookback(form) <= 3600 for query in BY_NAME.values() for form in query.forms)
+
+
+@given(st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False)))
+def test_samples_give_back_what_was_put_in_and_gaps_where_nothing_was(values: list[float | None]) -> None:
+    samples = Samples(len(values))
+    for place, value in enumerate(values):
+        if value is not None:
+            samples[place] = value
+    assert samples == values
+    assert [samples[place] for place in range(len(values))] == values
+    assert samples[1:] == values[1:]
