@@ -19,6 +19,7 @@ from selfheal.protocol import MODEL_NAME, Instance, Prediction, parse_prediction
 _JSON = {"Content-Type": "application/json"}
 _TRIES = 2
 _WANTS_FOR = 300.0  # seconds for which the model's metadata are used again
+_MOST_BYTES = 64 * 1024 * 1024  # of an answer: a thousand workloads take about one MiB
 _REST = 15.0  # seconds in which an endpoint that did not answer is not asked again
 
 
@@ -42,7 +43,7 @@ class InferenceClient:
     Args:
         url: Base URL.
         metrics: Counts and times the requests.
-        timeout: Seconds one request may take.
+        timeout: Seconds one request may take; its answer has to be complete by then, but for one read.
         client: Transport; tests put their own in.
         clock: Seconds; tests put their own in.
     """
@@ -59,6 +60,7 @@ class InferenceClient:
         self.url = url
         self._metrics = metrics
         self._client = client or httpx.Client(timeout=timeout)
+        self._timeout = timeout
         self._clock = clock
         self._wants: Wants | None = None
         self._wants_read = float("-inf")
@@ -92,9 +94,9 @@ class InferenceClient:
         if not asked.workloads:
             return {}
         predictions = parse_predictions(self._call("POST", f"/v1/models/{MODEL_NAME}:predict", body))
-        if len(predictions) != len(asked.workloads):
+        if sorted(asked.workloads) != sorted(one.workload for one in predictions):
             raise BadRequest(
-                f"asked about {len(asked.workloads)} workloads, the endpoint answered about {len(predictions)}"
+                f"asked about {len(asked.workloads)} workloads, the endpoint answered about others ({len(predictions)})"
             )
         for prediction in predictions:
             _check_model(prediction, asked.metrics)
@@ -119,8 +121,8 @@ class InferenceClient:
     def _once(self, method: str, path: str, body: bytes | None) -> Any:
         try:
             with self._metrics.inference():
-                answer = self._client.request(method, self.url + path, content=body, headers=_JSON)
-        except httpx.TransportError as error:
+                answer = self._read(method, path, body)
+        except httpx.RequestError as error:
             raise Unavailable(
                 f"the endpoint at {self.url} does not answer ({type(error).__name__}): check SELFHEAL_ENDPOINT_URL"
             ) from None
@@ -131,8 +133,20 @@ class InferenceClient:
             raise Unavailable(f"the endpoint at {self.url} answered {answer.status_code}: is the model loaded?")
         try:
             return answer.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             raise BadRequest(f"the endpoint at {self.url} did not answer JSON: check SELFHEAL_ENDPOINT_URL") from None
+
+    def _read(self, method: str, path: str, body: bytes | None) -> httpx.Response:
+        """The whole answer. httpx limits the time of each read, so that a slow enough server could go on for ever."""
+        until, found = self._clock() + self._timeout, bytearray()
+        with self._client.stream(method, self.url + path, content=body, headers=_JSON) as answer:
+            for chunk in answer.iter_bytes():
+                found += chunk
+                if self._clock() > until:
+                    raise Unavailable(f"the endpoint at {self.url} takes longer than {self._timeout:g} s to answer")
+                if len(found) > _MOST_BYTES:
+                    raise BadRequest(f"the endpoint at {self.url} answers with more than {_MOST_BYTES} bytes")
+            return httpx.Response(answer.status_code, content=bytes(found))
 
 
 class _Asked:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import socket
 import time
 import uuid
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 from prometheus_client import start_http_server
@@ -35,11 +33,6 @@ from selfheal.prometheus import PrometheusClient
 from selfheal.remediation import Remediation
 
 
-def utc_now() -> datetime:
-    """The clock of everything that is recorded."""
-    return datetime.now(UTC)
-
-
 class Runtime:
     """One controller.
 
@@ -47,21 +40,18 @@ class Runtime:
         settings: From the environment.
         cluster: The API server.
         lease: Says which replica acts.
-        clock: Aware time.
     """
 
-    def __init__(
-        self, settings: Settings, cluster: Cluster, lease: LeaseStore, clock: Callable[[], datetime] = utc_now
-    ) -> None:
+    def __init__(self, settings: Settings, cluster: Cluster, lease: LeaseStore) -> None:
         self._settings = settings
         self._cluster = cluster
         self.metrics = Metrics()
         self._leads = False
         self._notices = NoticeQueue(_notifiers(settings))
-        self._world = World(settings.namespace, clock)
+        self._world = World(settings.namespace, cluster.now)
         teller = Teller(cluster.records, self._notices, self.metrics, time.monotonic)
-        verdicts = Verdicts(settings, _prometheus(settings), _endpoint(settings, self.metrics), clock)
-        self._healer = Healer(cluster, self._world, verdicts, teller, self.metrics, settings, clock, self._wake)
+        verdicts = Verdicts(settings, _prometheus(settings), _endpoint(settings, self.metrics), cluster.now)
+        self._healer = Healer(cluster, self._world, verdicts, teller, self.metrics, settings, cluster.now, self._wake)
         self._queue = WorkQueue(self._tend, settings.workers, failed=self._failed)
         self._leadership = Leadership(
             lease,
@@ -82,9 +72,8 @@ class Runtime:
             WrongUse: Without credentials.
         """
         patience = min(settings.api_timeout_seconds, settings.renew_deadline_seconds / 2)
-        lease = LeaseStore(
-            Api.connect(kubeconfig, patience), settings.namespace, SERVICE_ACCOUNT, settings.lease_seconds
-        )
+        api = Api.connect(kubeconfig, patience)
+        lease = LeaseStore(api, settings.namespace, SERVICE_ACCOUNT, settings.lease_seconds, api.clock.now)
         return cls(settings, Cluster.connect(kubeconfig, settings.api_timeout_seconds), lease)
 
     def __copy__(self) -> Runtime:

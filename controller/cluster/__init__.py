@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 from controller.cluster.client import Api
@@ -27,8 +28,12 @@ class Cluster:
         self._api = api
         self.read = Reader(api)
         self.write = Writer(api)
-        self.records = Records(api)
+        self.records = Records(api, self.now)
         self.healthy = HealthyRevisions(api)
+
+    def now(self) -> datetime:
+        """What time it is at the API server: that of everything which is recorded."""
+        return self._api.clock.now()
 
     def fence(self, allowed: Callable[[], bool]) -> None:
         """From now on, ask before anything is written."""

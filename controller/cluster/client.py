@@ -17,6 +17,7 @@ from kubernetes import client as kubernetes
 from kubernetes import config as credentials
 from urllib3.exceptions import HTTPError
 
+from controller.cluster.clock import ServerClock, TimedPool
 from controller.cluster.encoding import GoPool
 from controller.model import Resource
 from selfheal.errors import Conflict, Forbidden, Refused, SelfhealError, Unavailable, WrongUse
@@ -42,10 +43,14 @@ class Api:
     Args:
         client: The official client.
         timeout: Seconds that one call may take.
+
+    Attributes:
+        clock: The server's, by its answers.
     """
 
     def __init__(self, client: kubernetes.ApiClient, timeout: float = 10.0) -> None:
-        client.rest_client.pool_manager = GoPool(client.rest_client.pool_manager)
+        self.clock = ServerClock()
+        client.rest_client.pool_manager = GoPool(TimedPool(client.rest_client.pool_manager, self.clock))
         self._client = client
         self._timeout = timeout
         self._fence: Callable[[], bool] = lambda: True

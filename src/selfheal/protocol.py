@@ -85,7 +85,14 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-class TopMetric(_Wire):
+class _Answer(_Wire):
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class TopMetric(_Answer):
     """A metric that carries the anomaly.
 
     Attributes:
@@ -101,7 +108,7 @@ class TopMetric(_Wire):
     share: float
 
 
-class Forecast(_Wire):
+class Forecast(_Answer):
     """When a growing metric reaches its limit.
 
     Attributes:
@@ -126,7 +133,7 @@ class ModelInfo(_Wire):
     catalogue: str = ""
 
 
-class Prediction(_Wire):
+class Prediction(_Answer):
     """The answer for one instance.
 
     Attributes:
@@ -146,9 +153,9 @@ class Prediction(_Wire):
 
     workload: str
     anomaly: bool | None
-    confidence: float | None
+    confidence: Probability | None
     votes: dict[str, bool] = Field(default_factory=dict)
-    scores: dict[str, float] = Field(default_factory=dict)
+    scores: dict[str, Probability] = Field(default_factory=dict)
     abstained: dict[str, str] = Field(default_factory=dict)
     anomaly_type: str | None = None
     top_metrics: tuple[TopMetric, ...] = ()

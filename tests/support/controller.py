@@ -27,9 +27,13 @@ class Controller:
         kubeconfig: Its credentials.
         log: Receives its stdout and stderr.
         env: Settings on top of those that make a test quick.
+        module: What ``python -m`` runs.
     """
 
-    def __init__(self, kubeconfig: Path, log: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, kubeconfig: Path, log: Path, env: Mapping[str, str] | None = None, module: str = "controller"
+    ) -> None:
+        self._command = [sys.executable, "-m", module]
         self._env = os.environ | {
             "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
             "KUBECONFIG": str(kubeconfig),
@@ -48,8 +52,7 @@ class Controller:
         """Start it and wait until it says so."""
         said = self._started()
         with self.log.open("ab") as log:
-            command = [sys.executable, "-m", "controller"]
-            self._process = subprocess.Popen(command, cwd=ROOT, env=self._env, stdout=log, stderr=log)
+            self._process = subprocess.Popen(self._command, cwd=ROOT, env=self._env, stdout=log, stderr=log)
         deadline = time.monotonic() + 60
         while self._started() == said:
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -89,9 +92,11 @@ class Controller:
 
 
 @contextmanager
-def running(kubeconfig: Path, log: Path, env: Mapping[str, str] | None = None) -> Iterator[Controller]:
+def running(
+    kubeconfig: Path, log: Path, env: Mapping[str, str] | None = None, module: str = "controller"
+) -> Iterator[Controller]:
     """A controller for the length of a block."""
-    controller = Controller(kubeconfig, log, env)
+    controller = Controller(kubeconfig, log, env, module)
     controller.start()
     try:
         yield controller

@@ -221,7 +221,7 @@ def _refuse(request: BaseHTTPRequestHandler, status: int, headers: Mapping[str, 
 
 
 def _stream(answer: http.client.HTTPResponse, request: BaseHTTPRequestHandler) -> None:
-    request.send_response(answer.status)
+    request.send_response_only(answer.status)  # Server and Date are the API server's
     for name, value in answer.getheaders():
         if name.lower() not in _HOPS:
             request.send_header(name, value)

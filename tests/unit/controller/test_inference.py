@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
 import httpx
@@ -99,10 +101,65 @@ def test_a_request_that_the_endpoint_does_not_take_is_not_repeated() -> None:
     assert len(endpoint.requests) == 1
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"predictions": [{"workload": 3}]}', b'{"predictions": []}'])
+def said(**changes: object) -> bytes:
+    """An answer about the workload, with something wrong."""
+    return json.dumps({"predictions": [{"workload": WORKLOAD, "anomaly": True, "confidence": 0.9} | changes]}).encode()
+
+
+NONSENSE = [
+    b"<html>",
+    b"[]",
+    b'{"predictions": [{"workload": 3}]}',
+    b'{"predictions": []}',
+    b"[" * 100_000,
+    said(workload="shop/Deployment/other"),
+    said(confidence=1.7),
+    said(confidence=-0.1),
+    said(confidence=float("nan")),
+    said(scores={"prophet": float("inf")}),
+    said(topMetrics=[{"name": "a", "observed": 1, "expected": float("nan"), "share": 1}]),
+    said(forecast={"metric": "a", "limit": 1, "exhaustedIn": float("nan"), "exhaustedInLower": 1}),
+]
+
+
+@pytest.mark.parametrize("body", NONSENSE, ids=lambda body: body[:60].decode())
 def test_an_answer_that_makes_no_sense_is_refused(body: bytes) -> None:
     endpoint = Endpoint(lambda _: httpx.Response(200, content=body))
     with pytest.raises(BadRequest):
+        endpoint.client.predict([instance()])
+
+
+def test_an_answer_that_cannot_be_unpacked_is_none() -> None:
+    endpoint = Endpoint(lambda _: httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=Drops([b"junk"])))
+    with pytest.raises(Unavailable):
+        endpoint.client.predict([instance()])
+
+
+class Drops(httpx.SyncByteStream):
+    """A body in pieces, with something done before each."""
+
+    def __init__(self, pieces: Iterable[bytes], between: Callable[[], None] = lambda: None) -> None:
+        self._pieces, self._between = pieces, between
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            self._between()
+            yield piece
+
+
+def test_an_answer_that_never_ends_is_given_up_when_its_time_is_over() -> None:
+    def later() -> None:
+        endpoint.now += 1.0
+
+    endpoint = Endpoint(lambda _: httpx.Response(200, stream=Drops(itertools.repeat(b" "), later)))
+    with pytest.raises(Unavailable, match="takes longer than 5 s"):
+        endpoint.client.predict([instance()])
+    assert endpoint.now == 12.0
+
+
+def test_an_answer_that_is_too_long_is_not_read_to_its_end() -> None:
+    endpoint = Endpoint(lambda _: httpx.Response(200, stream=Drops(itertools.repeat(b" " * 2**20))))
+    with pytest.raises(BadRequest, match="more than"):
         endpoint.client.predict([instance()])
 
 
