@@ -48,8 +48,9 @@ class Counted:
 
     @property
     def outcomes(self) -> Counter[str]:
-        """How those ended that did."""
-        return Counter(str(one.status["outcome"]) for one in self.records.values() if one.status.get("outcome"))
+        """How those ended that did, and why where it is said."""
+        ended = [one.status for one in self.records.values() if one.status.get("outcome")]
+        return Counter(", ".join(filter(None, (one["outcome"], one.get("reason")))) for one in ended)
 
     def add(self, entry: Resource) -> None:
         """The next entry of the log."""

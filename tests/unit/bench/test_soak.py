@@ -82,10 +82,12 @@ def written(at: int, image: str = "v1", **more: Any) -> Entry:
 
 class TestCounting:
     def test_a_heal_with_its_record_is_in_order(self) -> None:
-        found = count([opened(), noted(2, ["take it back"]), written(3), noted(4, ["x"], outcome="Successful")])
+        found = count(
+            [opened(), noted(2, ["take it back"]), written(3), noted(4, ["x"], outcome="Successful", reason="Verified")]
+        )
 
         assert found.writes == {"patch deployments": 1}
-        assert found.outcomes == {"Successful": 1}
+        assert found.outcomes == {"Successful, Verified": 1}
         assert (found.twice, found.without_undo) == ([], [])
 
     def test_a_change_before_its_record_is_told_even_where_the_log_has_it_first(self) -> None:
