@@ -30,7 +30,7 @@ from controller.stepper import Stepper
 from controller.symptoms import symptoms
 from controller.telling import Teller
 from controller.verdicts import Verdict, Verdicts
-from selfheal.errors import Conflict
+from selfheal.errors import Conflict, Unavailable
 from selfheal.policy import Policy
 from selfheal.remediation import (
     LastVerdict,
@@ -109,11 +109,14 @@ class Healer:
         return self.consider(key)
 
     def failed(self, text: str, error: BaseException, failures: int) -> None:
-        """The queue reports that a key failed again; after enough of that its Remediation ends with outcome Error."""
+        """The queue reports that a key failed again; after enough of that its Remediation ends with outcome Error.
+
+        An outage is no error of ours: the heal goes on when somebody answers again, however long that takes.
+        """
         key = Key.parse(text)
         self._world.cannot_tell(key)
         remediation = self._world.open_for(key)
-        if failures >= _GIVE_UP_AFTER and remediation is not None:
+        if failures >= _GIVE_UP_AFTER and remediation is not None and not isinstance(error, Unavailable):
             self._stepper.give_up(remediation, error)
 
     # One workload.
