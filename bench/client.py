@@ -109,6 +109,14 @@ class Client:
         return found
 
 
+def answers(url: str) -> bool:
+    """Whether somebody answers there, and with success."""
+    try:
+        return httpx.get(url, timeout=2).is_success
+    except httpx.TransportError:
+        return False
+
+
 def _named(entries: list[Resource], name: str) -> Resource:
     return next(entry for entry in entries if entry["name"] == name)
 

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 from rich.console import Console
 
+from bench.client import answers
 from bench.history import DAYS, STEP, write_history
 from bench.paths import SOURCE, State
 from bench.processes import Processes
@@ -61,7 +62,7 @@ def _replay(state: State, processes: Processes, console: Console) -> None:
     url = f"http://127.0.0.1:{_port()}"
     command = [sys.executable, "-m", "serving", "--model-uri", MODEL, "--tracking-uri", tracking]
     processes.start("endpoint", [*command, "--port", url.rpartition(":")[2]], base_env())
-    processes.wait("endpoint", lambda: _answers(f"{url}/v2/health/ready"), seconds=120)
+    processes.wait("endpoint", lambda: answers(f"{url}/v2/health/ready"), seconds=120)
     console.print(f"the endpoint answers on {url}; replaying a leak recorded on the bench, sample by sample")
     found = _ask(url, prometheus, end, console)
     if found is None:
@@ -79,7 +80,7 @@ def _prometheus(state: State, processes: Processes, end: float) -> str:
     address = f"127.0.0.1:{_port()}"
     flags = [f"--config.file={config}", f"--storage.tsdb.path={data}", f"--web.listen-address={address}"]
     processes.start("prometheus", ["prometheus", *flags, "--storage.tsdb.retention.time=60d"])
-    processes.wait("prometheus", lambda: _answers(f"http://{address}/-/ready"))
+    processes.wait("prometheus", lambda: answers(f"http://{address}/-/ready"))
     return f"http://{address}"
 
 
@@ -129,13 +130,6 @@ def _predict(url: str, body: dict[str, Any]) -> dict[str, Any]:
     path = f"{url}/v1/models/selfheal-ensemble:predict"
     found: dict[str, Any] = httpx.post(path, json={"instances": [body]}, timeout=30).raise_for_status().json()
     return dict(found["predictions"][0])
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=2).is_success
-    except httpx.TransportError:
-        return False
 
 
 def _port() -> int:

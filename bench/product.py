@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import httpx
 import typer
 
-from bench.client import Client
+from bench.client import Client, answers
 from bench.cluster import Cluster, Say
 from bench.history import DAYS, STEP, write_history
 from bench.levels import measure, settled
@@ -193,19 +192,12 @@ class Product:
 
 def endpoint_ready() -> bool:
     """Whether the endpoint answers with a loaded model."""
-    return _succeeds(f"{ENDPOINT}/v2/health/ready")
+    return answers(f"{ENDPOINT}/v2/health/ready")
 
 
 def controller_ready() -> bool:
     """Whether the controller's handlers run."""
-    return _succeeds(f"http://127.0.0.1:{CONTROLLER['SELFHEAL_LIVENESS_PORT']}/healthz")
-
-
-def _succeeds(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=2).is_success
-    except httpx.TransportError:
-        return False
+    return answers(f"http://127.0.0.1:{CONTROLLER['SELFHEAL_LIVENESS_PORT']}/healthz")
 
 
 def base_env() -> dict[str, str]:

@@ -193,7 +193,9 @@ def _when_broken(town: Town, pods: Sequence[Resource], say: Say) -> list[Figure]
         shown = _wait(partial(_is_crashing, town.client, namespace, name))
         opened = _wait(partial(_is_remedied, town.client, namespace, name))
         waits.append(opened - shown)
-    worst = sorted(waits)[max(0, round(0.95 * len(waits)) - 1)] if waits else 0.0
+    if not waits:
+        return []
+    worst = sorted(waits)[max(0, round(0.95 * len(waits)) - 1)]
     return [
         Figure("symptom to Remediation", "s", tuple(waits), must=15, reach=2, note=f"p95 {worst:.2f} s"),
     ]

@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
-
-from bench.client import Client, Resource
+from bench.client import Client, Resource, answers
 from bench.cluster import ApiCluster, Say
 from bench.controller.timeshift import TimeShift
 from bench.controller.town import free_port
@@ -259,7 +257,7 @@ class Servers:
         """Start it and wait until it answers."""
         processes = self.day.cluster.plane.processes
         processes.start("prometheus", self.command)
-        processes.wait("prometheus", lambda: _answers(f"{self.prometheus}/-/ready"))
+        processes.wait("prometheus", lambda: answers(f"{self.prometheus}/-/ready"))
 
     def restart_prometheus(self) -> None:
         """It is away for two looks of the controller."""
@@ -281,10 +279,3 @@ class Servers:
     def stop(self) -> None:
         """End both."""
         self._endpoint.close()
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=2).is_success
-    except httpx.TransportError:
-        return False

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.audit import is_written
 from bench.client import Resource
-from bench.scenarios.stage import USER
 
 _WORKLOADS = ("deployments", "pods")
 _GROUP = "aiops.example.com"
@@ -122,20 +122,9 @@ def stored(before: Resource, body: Any) -> Resource:
 def count(entries: Iterable[Resource]) -> Counted:
     """Count the entries of an audit log, in the order in which they arrived."""
     found = Counted()
-    for entry in sorted(filter(is_ours, entries), key=lambda one: str(one["requestReceivedTimestamp"])):
+    for entry in sorted(filter(is_written, entries), key=lambda one: str(one["requestReceivedTimestamp"])):
         found.add(entry)
     return found
-
-
-def is_ours(entry: Resource) -> bool:
-    """Whether the controller's account changed something that way, no dry run, and the server took it."""
-    return (
-        (entry.get("user") or {}).get("username") == USER
-        and entry.get("verb") in ("create", "update", "patch", "delete")
-        and "dryRun=All" not in entry.get("requestURI", "")
-        and entry.get("stage") == "ResponseComplete"
-        and 200 <= (entry.get("responseStatus") or {}).get("code", 0) < 300
-    )
 
 
 def turns(heard: Iterable[tuple[float, str]]) -> int:

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import numpy as np
 
-from bench.client import Client, Resource
+from bench.client import Client, Resource, answers
 from bench.cluster import ApiCluster, Say
 from bench.paths import SOURCE
 from selfheal.errors import Unavailable
@@ -197,15 +196,8 @@ def prometheus(cluster: ApiCluster, pods: Sequence[Resource], say: Say) -> str:
     command = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
     command += ["--storage.tsdb.retention.time=100y", f"--web.listen-address={address}"]
     cluster.plane.processes.start("prometheus", command)
-    cluster.plane.processes.wait("prometheus", lambda: _succeeds(f"http://{address}/-/ready"))
+    cluster.plane.processes.wait("prometheus", lambda: answers(f"http://{address}/-/ready"))
     return f"http://{address}"
-
-
-def _succeeds(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=2).is_success
-    except httpx.TransportError:
-        return False
 
 
 def free_port() -> int:

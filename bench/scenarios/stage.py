@@ -19,7 +19,6 @@ from bench.scenarios.objects import opt_in, path, thing
 from selfheal.errors import SelfhealError
 
 SYSTEM, ACCOUNT = "selfheal-system", "selfheal-controller"
-USER = f"system:serviceaccount:{SYSTEM}:{ACCOUNT}"
 SETTINGS = {"SELFHEAL_TICK_SECONDS": "10", "SELFHEAL_METRICS_PORT": "0", "SELFHEAL_LIVENESS_PORT": "0"}
 """Everything else has its default: Lease, resync and recheck are those of production."""
 _KINDS = "remediations,selfhealingpolicies,remediationapprovals,healingconfigs"

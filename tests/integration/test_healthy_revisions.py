@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from bench.audit import USER
 from bench.cluster import ApiCluster
 from bench.controlplane import KubectlFailed
 from selfheal.policy import SERVICE_ACCOUNT, SYSTEM_NAMESPACE
 from tests.integration.conftest import wait_until
-from tests.support.controller import SIZE, USER, Shop, running
+from tests.support.controller import SIZE, Shop, running
 
 pytestmark = pytest.mark.api
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.audit import is_written
 from bench.cluster import ApiCluster
 
 SIZE = {"limits": {"memory": "64Mi", "cpu": "100m"}, "requests": {"memory": "32Mi", "cpu": "50m"}}
 ROOT = Path(__file__).parents[2]
-USER = "system:serviceaccount:selfheal-system:selfheal-controller"
 
 
 class Controller:
@@ -198,11 +198,8 @@ class Shop:
     def _is_write(self, entry: Any, resource: str) -> bool:
         about = entry.get("objectRef", {})
         return (
-            entry["user"]["username"] == USER
+            is_written(entry)
             and about.get("namespace") == self.namespace
             and about.get("resource") == resource
             and about.get("subresource") != "status"
-            and "dryRun=All" not in entry["requestURI"]
-            and entry.get("stage") == "ResponseComplete"
-            and 200 <= entry.get("responseStatus", {}).get("code", 0) < 300
         )

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from bench.audit import is_written
 from bench.cluster import ApiCluster
-from tests.support.controller import USER, Shop
+from tests.support.controller import Shop
 from tests.support.plots import Plot
 from tests.support.proxy import Heard, Matches, Proxy
 from tests.support.replicas import Replicas, wait_for
@@ -252,12 +253,10 @@ def _quiet(_: str) -> None:
 def _written(entry: Any, namespace: str) -> str:
     """What a successful write of the controller changed about workloads; empty for anything else."""
     about = entry.get("objectRef", {})
-    ok = entry.get("stage") == "ResponseComplete" and 200 <= entry.get("responseStatus", {}).get("code", 0) < 300
-    ours = entry["user"]["username"] == USER and about.get("namespace") == namespace and entry["verb"] != "get"
-    if not (ok and ours) or about.get("resource") not in _TARGETS or "dryRun=All" in entry["requestURI"]:
+    if not is_written(entry) or about.get("namespace") != namespace or about.get("resource") not in _TARGETS:
         return ""
     kind = "/".join(filter(None, (about["resource"], about.get("subresource"))))
-    return "" if entry["verb"] in ("list", "watch") else f"{entry['verb']} {kind}"
+    return f"{entry['verb']} {kind}"
 
 
 def _nth(point: Point, namespace: str) -> Matches:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from bench.audit import USER
 from bench.client import Client, Resource
 from bench.cluster import Cluster
 from bench.controlplane import Addresses, ControlPlane
@@ -20,7 +21,7 @@ from bench.scenarios.objects import container, thing, workload
 from bench.scenarios.oracle import Snapshot
 from bench.scenarios.run import Result
 from bench.scenarios.scenario import Tier
-from bench.scenarios.stage import USER, Stage
+from bench.scenarios.stage import Stage
 from bench.scenarios.table import summarise
 from selfheal.errors import WrongUse
 from selfheal.policy import PolicySpec

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.audit import USER
 from bench.controller.soak_audit import Counted, count, slope, turns
 from bench.controller.soak_cases import PATIENCE, Case, Ward
 from bench.controller.soak_findings import Findings, Memory
 from bench.controller.soak_plan import DELETE, KILL, KINDS, POLICIES, RENEW, draw
-from bench.scenarios.stage import USER
 
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
 KEY = ("soak-rollback", "shop-1")
