@@ -39,12 +39,12 @@ TierOption = Annotated[Tier, typer.Option(help="api: simulated pods, no root. no
 StateOption = Annotated[Path, typer.Option(help="The folder that holds all of the cluster.")]
 
 
-def teller() -> Say:
-    """Prints what is being done, with the seconds since the start."""
+def teller(*, err: bool = False) -> Say:
+    """Prints what is being done, with the seconds since the start; on stderr where stdout is for results."""
     start = time.monotonic()
 
     def say(text: str) -> None:
-        typer.echo(f"[{time.monotonic() - start:5.1f} s] {text}")
+        typer.echo(f"[{time.monotonic() - start:5.1f} s] {text}", err=err)
 
     return say
 

@@ -5,17 +5,29 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import typer
 from rich.console import Console
 
-from bench.__main__ import run_app
+from bench.__main__ import run_app, teller
 from selfheal.errors import SelfhealError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+
+
+class _Findings(Protocol):
+    def to_json(self) -> object: ...
+
+    def show(self, console: Console) -> None: ...
+
+
+def _tell(found: _Findings, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=1))
+    else:
+        found.show(Console(width=None if sys.stdout.isatty() else 150))
 
 
 @app.command()
@@ -32,11 +44,6 @@ def scale(
     """
     from bench.controller.scale import measure
 
-    start = time.monotonic()
-
-    def say(text: str) -> None:
-        typer.echo(f"[{time.monotonic() - start:6.1f} s] {text}", err=True)
-
     with tempfile.TemporaryDirectory() as folder:
         found = measure(
             Path(folder, "cluster"),
@@ -44,12 +51,9 @@ def scale(
             policies=policies,
             ticks=ticks,
             breaks=breaks,
-            say=say,
+            say=teller(err=True),
         )
-    if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=1))
-    else:
-        found.show(Console(width=150))
+    _tell(found, as_json)
 
 
 @app.command()
@@ -64,17 +68,9 @@ def day(
     """
     from bench.controller.day import live
 
-    start = time.monotonic()
-
-    def say(text: str) -> None:
-        typer.echo(f"[{time.monotonic() - start:6.1f} s] {text}", err=True)
-
     with tempfile.TemporaryDirectory(prefix="selfheal-") as folder:
-        found = live(Path(folder), say, minutes=minutes, seed=seed)
-    if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=1))
-    else:
-        found.show(Console(width=None if sys.stdout.isatty() else 150))
+        found = live(Path(folder), teller(err=True), minutes=minutes, seed=seed)
+    _tell(found, as_json)
     if found.wrong:
         raise SelfhealError(f"{len(found.wrong)} things should not have been on a healthy day")
 
@@ -91,17 +87,9 @@ def soak_command(
     """
     from bench.controller.soak import soak
 
-    start = time.monotonic()
-
-    def say(text: str) -> None:
-        typer.echo(f"[{time.monotonic() - start:6.1f} s] {text}", err=True)
-
     with tempfile.TemporaryDirectory(prefix="selfheal-") as folder:
-        found = soak(Path(folder), say, minutes=minutes, seed=seed)
-    if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=1))
-    else:
-        found.show(Console(width=None if sys.stdout.isatty() else 150))
+        found = soak(Path(folder), teller(err=True), minutes=minutes, seed=seed)
+    _tell(found, as_json)
     if found.wrong:
         raise SelfhealError(f"{len(found.wrong)} things should not have been")
 
