@@ -44,7 +44,7 @@ class World(Stored):
         self._clock = clock
         self._workloads: dict[Key, _Seen] = {}
         self._cron_jobs: dict[tuple[str, str], str] = {}
-        self._replicas: dict[Key, int] = {}
+        self._replicas: dict[Key, tuple[str, int]] = {}
         self._zeros: dict[Key, datetime | None] = {}
         self._unproven: dict[Key, str] = {}
         self._suspects: dict[Key, dict[str, bool]] = {}
@@ -147,20 +147,26 @@ class World(Stored):
         """Remember how many a workload has; of one without any, whether that is explained, or when that ended."""
         if key.kind not in SCALABLE:
             return
+        uid = resource["metadata"]["uid"]
         self._unproven.pop(key, None)
         if replicas := spec_replicas(resource):
-            self._replicas[key] = replicas
+            self._replicas[key] = uid, replicas
             self._zeros.pop(key, None)
         elif not self._is_zero_by_mistake(key, resource):
             self._zeros[key] = None
             if may_be_zero_by_mistake(resource, remembered=1):
-                self._unproven[key] = resource["metadata"]["uid"]
+                self._unproven[key] = uid
         elif key in self._zeros:
             self._zeros[key] = self._zeros[key] or self._clock()
 
     def _is_zero_by_mistake(self, key: Key, resource: Resource) -> bool:
-        before = self._replicas.get(key, 0) or self._noted(key, resource["metadata"]["uid"]).replicas
-        return may_be_zero_by_mistake(resource, before)
+        uid = resource["metadata"]["uid"]
+        return may_be_zero_by_mistake(resource, self._seen_with(key, uid) or self._noted(key, uid).replicas)
+
+    def _seen_with(self, key: Key, uid: str) -> int:
+        """How many replicas a workload had; 0 where that was another one of the same name."""
+        seen, replicas = self._replicas.get(key, ("", 0))
+        return replicas if seen == uid else 0
 
     def _noted(self, key: Key, uid: str) -> Entry:
         """What is noted of a workload; nothing where the note is about another one of the same name."""
@@ -218,7 +224,7 @@ class World(Stored):
             note = self._noted(key, workload.ref.uid)
             return replace(
                 workload,
-                remembered=self._replicas.get(key, 0),
+                remembered=self._seen_with(key, workload.ref.uid),
                 noted=note.replicas,
                 bare_since=self._zeros.get(key),
                 recorded=note.revisions,

@@ -221,3 +221,13 @@ def test_a_zero_that_nothing_ever_explained_gets_no_time_to_be_woken() -> None:
     stage.see(objects.workload(objects.deployment(replicas=3), [], []))
     stage.see(bare)
     assert [one.cause for one in stage.look(bare)] == ["ScaledToZero"]
+
+
+def test_a_new_workload_of_an_old_name_is_not_given_the_replicas_of_the_old_one() -> None:
+    world, cart = World("selfheal-system", lambda: NOW), objects.deployment(replicas=0)
+    cart["metadata"]["uid"] = "another"
+    world.observe("Deployment", objects.deployment(replicas=5), sick=False)
+    key = world.owner("Deployment", cart)
+    assert key is not None
+    assert world.observe("Deployment", cart, sick=might_be_sick(cart)) is None
+    assert world.remembering(key, objects.workload(cart)).remembered == 0
