@@ -7,6 +7,7 @@ answer says when it was written (``Date``, in whole seconds), and between two an
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from controller.logs import log
+
+_NOTABLE = 5.0  # seconds: more than answers take
 _SECOND = 1.0  # Date is cut to whole seconds
 
 
@@ -48,9 +52,19 @@ class ServerClock:
             return
         least, most = said - self.monotonic(), said + _SECOND - sent
         with self._lock:
-            if self._between is not None and least <= self._between[1] and most >= self._between[0]:
+            fits = self._between is not None and least <= self._between[1] and most >= self._between[0]
+            if self._between is not None and fits:
                 least, most = max(least, self._between[0]), min(most, self._between[1])
             self._between = least, most  # else the server's clock was set: the newest answer counts
+        if not fits:
+            self._compare()
+
+    def _compare(self) -> None:
+        """Nothing here goes by the machine's clock, but other programs do: people should know."""
+        off = (self._ours() - self.now()).total_seconds()
+        if abs(off) > _NOTABLE:
+            text = "this machine's clock is not the API server's, which counts here: look at both"
+            log(text, level=logging.WARNING, seconds_ahead=round(off))
 
     def now(self) -> datetime:
         """Aware time; at most a second behind the server's, and never ahead of it."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import pytest
+
 from controller.cluster.clock import ServerClock
 
 BEGIN = datetime(2026, 11, 24, 3, tzinfo=UTC)
@@ -12,12 +14,12 @@ SECOND = timedelta(seconds=1)
 
 
 class Stage:
-    """A server whose clock is right and a controller whose own is an hour off."""
+    """A server whose clock is right and a controller whose own is behind."""
 
-    def __init__(self) -> None:
+    def __init__(self, behind: timedelta = timedelta(hours=1)) -> None:
         self.passed = 0.0
         self.server = BEGIN
-        self.clock = ServerClock(lambda: BEGIN - timedelta(hours=1), lambda: self.passed)
+        self.clock = ServerClock(lambda: BEGIN + timedelta(seconds=self.passed) - behind, lambda: self.passed)
 
     def wait(self, seconds: float) -> None:
         self.passed += seconds
@@ -66,6 +68,17 @@ def test_a_server_whose_own_clock_is_set_is_followed() -> None:
         stage.server += by
         stage.ask()
         assert timedelta(0) <= stage.behind <= SECOND
+
+
+@pytest.mark.parametrize(("hours", "told"), [(1, ["-3600"]), (0, [])])
+def test_people_are_told_once_of_a_machine_whose_clock_is_off(
+    hours: int, told: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = Stage(timedelta(hours=hours))
+    for _ in range(3):
+        stage.wait(1.0)
+        stage.ask()
+    assert [str(vars(line)["selfheal_fields"]["seconds_ahead"]) for line in caplog.records] == told
 
 
 def test_a_date_that_is_none_changes_nothing() -> None:
