@@ -28,6 +28,7 @@ from selfheal.protocol import Instance, Prediction
 from selfheal.series import WindowSet
 
 _RENEWED_AFTER = timedelta(seconds=15)  # a scrape interval or so: sooner there is nothing new to read
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _STALE_TICKS = 3  # windows older than this many ticks say nothing about now
 
 
@@ -102,6 +103,7 @@ class Verdicts:
         self._windows: dict[str, _Window] = {}
         self._verdicts: dict[str, Verdict] = {}
         self._streaks: dict[str, tuple[float, ...]] = {}
+        self._looked = _NEVER
         self.degraded = self._missing()
 
     def _missing(self) -> str:
@@ -124,10 +126,14 @@ class Verdicts:
         except SelfhealError as error:
             self._degrade(error)
             return []
+        now = self._clock()
         with self._lock:
+            if self._is_stale(self._looked):
+                self._streaks = {}  # too long ago to be in a row with this one
+            self._looked = now
             self._windows, self._verdicts = windows, verdicts
             self._streaks = {str(key): self._longer(str(key)) for key in targets}
-        self.degraded = failed
+        self.degraded = failed if windows else self._knows_nobody(targets)
         return [key for key in targets if (one := verdicts.get(str(key))) and one.prediction.anomaly]
 
     def _longer(self, key: str) -> tuple[float, ...]:
@@ -200,6 +206,12 @@ class Verdicts:
         )
         windows = {name: _Window.of(found, name, wants.metrics) for name in found.windows}
         return {name: one for name, one in windows.items() if not one.is_empty}, _what_failed(found)
+
+    def _knows_nobody(self, targets: Collection[Key]) -> str:
+        return (
+            f"Prometheus at {self._settings.prometheus_url} has no sample of any of the {len(targets)} targets: is it "
+            "this cluster's? `selfheal metrics probe` says more. Until then verdicts rest on symptoms alone."
+        )
 
     def _degrade(self, error: SelfhealError) -> None:
         self.degraded = f"{error}. Until then verdicts rest on symptoms alone."

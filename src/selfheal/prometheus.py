@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -174,6 +175,12 @@ class PrometheusClient:
         """
         grid = Grid(end.astimezone(UTC), samples, step)
         chosen = [query for query in _chosen(names) if names is not None or query.scope in scopes]
+        with self._understood():
+            return self._collect(grid, chosen, workloads, progress)
+
+    def _collect(
+        self, grid: Grid, chosen: Collection[Query], workloads: Collection[str] | None, progress: Progress | None
+    ) -> WindowSet:
         owners = self._owners(grid)
         collected = Collected(grid, chosen, workloads)
         silences: dict[str, Silences] = {}
@@ -227,17 +234,32 @@ class PrometheusClient:
         Raises:
             Unavailable: When Prometheus does not answer at all.
         """
+        with self._understood():
+            return self._worst(name, {(namespace, pod) for pod in pods}, since, at)
+
+    def _worst(self, name: str, pods: Collection[tuple[str, str]], since: datetime, at: datetime) -> float | None:
         span = f"[{max(1, int((at - since).total_seconds()))}s]"
         for form in BY_NAME[name].forms:
             try:
                 found = self._instant(form.replace("[5m]", span), at)
             except PrometheusApiClientException:
                 continue  # the next form may do
-            own = [float(one["value"][1]) for one in found if _pod(one["metric"]) in {(namespace, pod) for pod in pods}]
+            own = [float(one["value"][1]) for one in found if _pod(one["metric"]) in pods]
             values = [value for value in own if math.isfinite(value)]
             if values:
                 return max(values)
         return None
+
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Whatever the server sends, it is one of our errors that leaves: nothing of its answer was checked before."""
+        try:
+            yield
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+            raise Unavailable(
+                f"Prometheus at {self.url} answers otherwise than Prometheus does ({type(error).__name__}: "
+                f"{_short(error)}): check the URL"
+            ) from error
 
     def _query_range(self, query: Query, grid: Grid) -> tuple[list[Any], str, str]:
         """Series, the form that gave them, and why forms failed."""

@@ -122,6 +122,28 @@ def test_looks_in_a_row_with_an_anomaly_make_a_streak_and_a_calm_one_ends_it() -
     assert stage.verdicts.streak(NAME) == ()
 
 
+def test_looks_with_a_long_gap_between_them_are_not_in_a_row() -> None:
+    stage = Stage()
+    for _ in range(3):
+        stage.verdicts.look([CART])
+    stage.endpoint_down = True
+    stage.now += timedelta(hours=1)
+    stage.verdicts.look([CART])
+    stage.endpoint_down = False
+    stage.now += timedelta(seconds=16)
+    stage.verdicts.look([CART])
+    assert stage.verdicts.streak(NAME) == (0.9,)
+
+
+def test_a_prometheus_that_knows_no_target_is_said_to_and_the_endpoint_is_not_asked() -> None:
+    stage = Stage()
+    assert stage.verdicts.look([Key.parse("elsewhere/Deployment/cart")]) == []
+    assert "no sample of any of the 1 targets" in stage.verdicts.degraded
+    assert stage.asked == []
+    stage.verdicts.look([CART])
+    assert stage.verdicts.degraded == ""
+
+
 def test_only_the_metrics_that_the_model_wants_are_read() -> None:
     stage = Stage()
     stage.verdicts.look([CART])
