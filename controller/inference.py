@@ -20,6 +20,7 @@ _JSON = {"Content-Type": "application/json"}
 _TRIES = 2
 _WANTS_FOR = 300.0  # seconds for which the model's metadata are used again
 _MOST_BYTES = 64 * 1024 * 1024  # of an answer: a thousand workloads take about one MiB
+_BRIEFLY = 1.0  # seconds that somebody waits who can do without the answer
 _REST = 15.0  # seconds in which an endpoint that did not answer is not asked again
 
 
@@ -59,7 +60,7 @@ class InferenceClient:
     ) -> None:
         self.url = url
         self._metrics = metrics
-        self._client = client or httpx.Client(timeout=timeout)
+        self._client = client or httpx.Client()
         self._timeout = timeout
         self._clock = clock
         self._wants: Wants | None = None
@@ -78,11 +79,13 @@ class InferenceClient:
             self._wants_read = self._clock()
         return self._wants
 
-    def predict(self, instances: Iterable[Instance]) -> dict[str, Prediction]:
+    def predict(self, instances: Iterable[Instance], *, briefly: bool = False) -> dict[str, Prediction]:
         """The endpoint's answers by workload; none where nothing is asked.
 
         Args:
             instances: Of one model's metrics; taken one by one.
+            briefly: Whether one try of a second is enough. Its failure says nothing about the endpoint, which may
+                only be busy: the next caller asks as usual.
 
         Raises:
             Unavailable: When it does not answer in time.
@@ -93,7 +96,7 @@ class InferenceClient:
         body = to_request(asked)
         if not asked.workloads:
             return {}
-        predictions = parse_predictions(self._call("POST", f"/v1/models/{MODEL_NAME}:predict", body))
+        predictions = parse_predictions(self._call("POST", f"/v1/models/{MODEL_NAME}:predict", body, briefly))
         if sorted(asked.workloads) != sorted(one.workload for one in predictions):
             raise BadRequest(
                 f"asked about {len(asked.workloads)} workloads, the endpoint answered about others ({len(predictions)})"
@@ -102,10 +105,12 @@ class InferenceClient:
             _check_model(prediction, asked.metrics)
         return {prediction.workload: prediction for prediction in predictions}
 
-    def _call(self, method: str, path: str, body: bytes | None = None) -> Any:
+    def _call(self, method: str, path: str, body: bytes | None = None, briefly: bool = False) -> Any:
         until, cause = self._rest
         if self._clock() < until:
             raise Unavailable(cause)
+        if briefly:
+            return self._once(method, path, body, min(_BRIEFLY, self._timeout))
         tries = Retrying(
             stop=stop_after_attempt(_TRIES),
             wait=wait_random_exponential(multiplier=0.2, max=1),
@@ -113,15 +118,15 @@ class InferenceClient:
             reraise=True,
         )
         try:
-            return tries(self._once, method, path, body)
+            return tries(self._once, method, path, body, self._timeout)
         except Unavailable as error:
             self._rest = (self._clock() + _REST, str(error))
             raise
 
-    def _once(self, method: str, path: str, body: bytes | None) -> Any:
+    def _once(self, method: str, path: str, body: bytes | None, timeout: float) -> Any:
         try:
             with self._metrics.inference():
-                answer = self._read(method, path, body)
+                answer = self._read(method, path, body, timeout)
         except httpx.RequestError as error:
             raise Unavailable(
                 f"the endpoint at {self.url} does not answer ({type(error).__name__}): check SELFHEAL_ENDPOINT_URL"
@@ -136,14 +141,14 @@ class InferenceClient:
         except (ValueError, RecursionError):
             raise BadRequest(f"the endpoint at {self.url} did not answer JSON: check SELFHEAL_ENDPOINT_URL") from None
 
-    def _read(self, method: str, path: str, body: bytes | None) -> httpx.Response:
+    def _read(self, method: str, path: str, body: bytes | None, timeout: float) -> httpx.Response:
         """The whole answer. httpx limits the time of each read, so that a slow enough server could go on for ever."""
-        until, found = self._clock() + self._timeout, bytearray()
-        with self._client.stream(method, self.url + path, content=body, headers=_JSON) as answer:
+        until, found = self._clock() + timeout, bytearray()
+        with self._client.stream(method, self.url + path, content=body, headers=_JSON, timeout=timeout) as answer:
             for chunk in answer.iter_bytes():
                 found += chunk
                 if self._clock() > until:
-                    raise Unavailable(f"the endpoint at {self.url} takes longer than {self._timeout:g} s to answer")
+                    raise Unavailable(f"the endpoint at {self.url} takes longer than {timeout:g} s to answer")
                 if len(found) > _MOST_BYTES:
                     raise BadRequest(f"the endpoint at {self.url} answers with more than {_MOST_BYTES} bytes")
             return httpx.Response(answer.status_code, content=bytes(found))

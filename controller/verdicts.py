@@ -218,13 +218,16 @@ class Verdicts:
         log("no verdicts from the endpoint", level=logging.WARNING, cause=str(error))
 
     def ask(self, workload: Workload) -> Verdict | None:
-        """Judge one workload now: its newest window, overlaid with what the API server says this second."""
+        """Judge one workload with a symptom now: its newest window, and what the API server says this second over it.
+
+        The symptom is acted upon without the endpoint, too: that gets a second, no more.
+        """
         key = workload.ref.workload
         instance = self._instance(key, facts(workload))
         if instance is None or self._endpoint is None:
             return self.newest(key)
         try:
-            found = self._endpoint.predict([instance])[key]
+            found = self._endpoint.predict([instance], briefly=True)[key]
         except (SelfhealError, KeyError) as error:
             log("the endpoint did not judge", level=logging.WARNING, workload=key, cause=str(error))
             return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from tests.integration.conftest import wait_until
 from tests.support.controller import Controller, Shop, running
 from tests.support.liar import Liar, Lie, accusing, lying, others, saying, slow, truth
 from tests.support.plots import policy
-from tests.support.prometheus import prometheus
+from tests.support.prometheus import memory_of, prometheus
 
 pytestmark = [pytest.mark.api, pytest.mark.integration]
 
@@ -31,22 +30,6 @@ LIES: dict[str, tuple[Lie, str]] = {
     "slow": (slow(3.0), "ReadTimeout|takes longer than 1 s"),
 }
 """By the workload that is broken meanwhile: how the endpoint answers, and what policies say of it (a pattern)."""
-
-
-def metrics(names: list[str]) -> str:
-    """Ten minutes of memory of one pod a Deployment, and ten minutes to come."""
-    rows: dict[str, list[str]] = {"container_memory_working_set_bytes": [], "kube_pod_owner": []}
-    rows["kube_replicaset_owner"] = []
-    now = int(time.time())
-    for at in range(now - 600, now + 600, 10):
-        for name in names:
-            pod = f'namespace="{SPACE}",pod="{name}-a-1"'
-            rows["container_memory_working_set_bytes"].append(f'{{{pod},container="app"}} {1e8 + at % 7} {at}')
-            rows["kube_pod_owner"].append(f'{{{pod},owner_kind="ReplicaSet",owner_name="{name}-a"}} 1 {at}')
-            above = f'namespace="{SPACE}",replicaset="{name}-a",owner_kind="Deployment",owner_name="{name}"'
-            rows["kube_replicaset_owner"].append(f"{{{above}}} 1 {at}")
-    series = (f"# TYPE {name} gauge\n" + "".join(f"{name}{one}\n" for one in found) for name, found in rows.items())
-    return "".join(series) + "# EOF\n"
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +62,7 @@ def controller(shop: Shop, liar: Liar, tmp_path_factory: pytest.TempPathFactory)
     """One for all lies."""
     account = shop.cluster.service_account_kubeconfig("selfheal-system", "selfheal-controller")
     folder: Path = tmp_path_factory.mktemp("lies")
-    with prometheus(folder, metrics(list(LIES))) as url:
+    with prometheus(folder, memory_of(SPACE, LIES)) as url:
         env = {"SELFHEAL_PROMETHEUS_URL": url, "SELFHEAL_ENDPOINT_URL": liar.url, "SELFHEAL_WINDOW_SAMPLES": "6"}
         with running(account, folder / "log", env | {"SELFHEAL_ENDPOINT_TIMEOUT_SECONDS": "1"}) as found:
             yield found

@@ -71,6 +71,11 @@ def dripping(request: BaseHTTPRequestHandler, _: Sequence[str]) -> None:
         time.sleep(0.2)
 
 
+def silent(*_: object) -> None:
+    """Nothing, for longer than anybody waits."""
+    time.sleep(600)
+
+
 def slow(seconds: float) -> Lie:
     """In turn something that never ends, and the truth after a while."""
     ways = itertools.cycle([dripping, late(seconds)])
@@ -87,10 +92,12 @@ class Liar:
     Attributes:
         lie: What it answers; the truth at first.
         url: Where it is.
+        answered: Questions so far that it did not leave without an answer.
     """
 
     def __init__(self) -> None:
         self.lie: Lie = truth
+        self.answered = 0
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -101,6 +108,7 @@ class Liar:
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 try:
                     owner.lie(self, [one["workload"] for one in asked["instances"]])
+                    owner.answered += 1
                 except ConnectionError:
                     self.close_connection = True  # nobody waits that long
 

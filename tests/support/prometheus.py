@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,22 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def memory_of(namespace: str, deployments: Iterable[str]) -> str:
+    """Ten minutes of memory of one pod a Deployment, and ten minutes to come, as OpenMetrics text."""
+    rows: dict[str, list[str]] = {"container_memory_working_set_bytes": [], "kube_pod_owner": []}
+    rows["kube_replicaset_owner"] = []
+    now, names = int(time.time()), list(deployments)
+    for at in range(now - 600, now + 600, 10):
+        for name in names:
+            pod = f'namespace="{namespace}",pod="{name}-a-1"'
+            rows["container_memory_working_set_bytes"].append(f'{{{pod},container="app"}} {1e8 + at % 7} {at}')
+            rows["kube_pod_owner"].append(f'{{{pod},owner_kind="ReplicaSet",owner_name="{name}-a"}} 1 {at}')
+            above = f'namespace="{namespace}",replicaset="{name}-a",owner_kind="Deployment",owner_name="{name}"'
+            rows["kube_replicaset_owner"].append(f"{{{above}}} 1 {at}")
+    series = (f"# TYPE {name} gauge\n" + "".join(f"{name}{one}\n" for one in found) for name, found in rows.items())
+    return "".join(series) + "# EOF\n"
 
 
 @contextmanager

@@ -88,6 +88,33 @@ def test_an_endpoint_that_is_down_is_left_alone_for_a_while_then_asked_again() -
     assert len(endpoint.requests) == 4
 
 
+def test_who_can_do_without_the_answer_tries_once_for_a_second() -> None:
+    def later() -> None:
+        endpoint.now += 0.4
+
+    endpoint = Endpoint(lambda _: httpx.Response(200, stream=Drops(itertools.repeat(b" "), later)))
+    with pytest.raises(Unavailable, match="takes longer than 1 s"):
+        endpoint.client.predict([instance()], briefly=True)
+    assert len(endpoint.requests) == 1
+    assert endpoint.requests[0].extensions["timeout"]["read"] == 1.0
+
+
+def test_a_brief_failure_does_not_keep_others_from_asking() -> None:
+    codes = [503, 200]
+    endpoint = Endpoint(lambda request: judged(WORKLOAD)(request) if codes.pop(0) == 200 else httpx.Response(503))
+    with pytest.raises(Unavailable):
+        endpoint.client.predict([instance()], briefly=True)
+    assert WORKLOAD in endpoint.client.predict([instance()])
+
+
+def test_who_asks_briefly_heeds_the_rest_that_an_endpoint_gets() -> None:
+    endpoint = Endpoint(refuse)
+    for briefly in (False, True):
+        with pytest.raises(Unavailable):
+            endpoint.client.predict([instance()], briefly=briefly)
+    assert len(endpoint.requests) == 2
+
+
 def test_one_failure_is_healed_by_the_second_try() -> None:
     codes = [503, 200]
     endpoint = Endpoint(lambda request: judged(WORKLOAD)(request) if codes.pop(0) == 200 else httpx.Response(503))
