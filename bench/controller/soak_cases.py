@@ -54,12 +54,13 @@ class Case:
             self.due, self.why = False, why
 
     def look(self, workload: Resource, records: Iterable[Resource]) -> None:
-        """Read on."""
-        well = is_well(workload)
-        self.is_sick = self.is_sick or not well
+        """Read on. What was sick and healed between two looks is known from its record."""
+        well, mine = is_well(workload), [one for one in records if is_open(one) or _opened(one) >= self.moment]
+        self.is_sick = self.is_sick or not well or bool(mine)
         self.is_healed = self.is_sick and well
-        mine = any(is_open(one) or _opened(one) >= self.moment for one in records)
         self.answer = self.answer or ("record" if mine else "healed" if self.is_healed else "")
+        if any((one.get("status") or {}).get("reason") == "SuspendedTooLong" for one in mine):
+            self.excuse("suspended for too long")
 
     def is_over(self, now: float, has_open: bool) -> bool:
         """Whether nothing more is to come, or it came too late."""

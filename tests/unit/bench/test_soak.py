@@ -163,6 +163,19 @@ class TestCases:
 
         assert case.answer == ""
 
+    def test_what_was_sick_and_healed_between_two_looks_is_known_from_its_record(self) -> None:
+        case, status = self.case(), {"outcome": "Successful", "reason": "Verified"}
+        case.look(deployment(2), [{"metadata": {"creationTimestamp": "2026-11-25T10:00:03Z"}, "status": status}])
+
+        assert (case.is_sick, case.is_healed, case.answer) == (True, True, "record")
+
+    def test_what_was_suspended_for_too_long_need_not_be_healed(self) -> None:
+        case, status = self.case(), {"outcome": "Inconclusive", "reason": "SuspendedTooLong"}
+        case.look(deployment(1), [{"metadata": {"creationTimestamp": "2026-11-25T10:00:03Z"}, "status": status}])
+
+        assert not case.due
+        assert case.is_over(30, has_open=False)
+
     def test_a_fault_without_an_answer_is_lost_when_patience_ends(self) -> None:
         ward, case = Ward(), self.case(due=False)
         ward.admit(case)
