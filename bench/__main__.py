@@ -15,10 +15,11 @@ import typer
 
 from bench import build as builds
 from bench.cluster import ApiCluster, Say
+from bench.containerfiles import BY_NAME, build_images, import_to_bench, size
 from bench.controlplane import ControlPlane
 from bench.current import describe
 from bench.images import compile_all
-from bench.machine import install_packages
+from bench.machine import containerd_answers, install_packages
 from bench.monitoring import PROMETHEUS
 from bench.node import NodeCluster, stop_node
 from bench.paths import DEFAULT_STATE, State, cache
@@ -62,6 +63,28 @@ def build(tier: TierOption = Tier.NODE) -> None:
     if tier is Tier.NODE:
         compile_all()
     say(f"everything for tier {tier} is in {cache() / 'bin'}")
+
+
+@app.command()
+def images(
+    only: Annotated[list[str] | None, typer.Option(help="controller, serving, trainer; all by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Build the product's container images with podman, and give them to the node bench if one runs.
+
+    Their names go to stdout: the one to use, and the same image under the version that chart and pipelines name.
+    """
+    unknown = sorted(set(only or ()) - set(BY_NAME))
+    if unknown:
+        raise WrongUse(f"--only {unknown[0]}: one of {', '.join(BY_NAME)}")
+    say = teller(err=True)
+    chosen = [BY_NAME[name] for name in only or BY_NAME]
+    build_images(chosen, say)
+    if containerd_answers():
+        import_to_bench(chosen, say)
+    facts = {one.name: {"image": one.tag, "released": one.released, "megabytes": size(one)} for one in chosen}
+    lines = (f"{one['image']}  {one['released']}  {one['megabytes']} MB" for one in facts.values())
+    typer.echo(json.dumps(facts, indent=1) if as_json else "\n".join(lines))
 
 
 @app.command()

@@ -1,3 +1,7 @@
+.PHONY: images
+images: install  ## build the container images with podman and give them to the bench (root; ONLY=controller): prints their names
+	@$(PY) -m bench images $(foreach one,$(if $(filter command line,$(origin ONLY)),$(ONLY)),--only $(one))
+
 # ---- a cluster to try it on ------------------------------------------------------------------------------------------
 .PHONY: up
 up: install  ## start a cluster in .bench (TIER=node: real kubelet, root; api: simulated pods; current: check yours)
@@ -10,6 +14,10 @@ down: install  ## end the cluster of .bench and leave the machine as it was
 .PHONY: status
 status: install  ## what of the cluster in .bench runs, and where
 	@$(PY) -m bench status --tier $(TIER)
+
+.PHONY: install-in-cluster
+install-in-cluster: install  ## the whole product in the node bench as pods: images, MLflow, chart, training, endpoint, controller (root)
+	@$(PY) -m bench.incluster deploy
 
 .PHONY: deploy
 deploy: install  ## the whole product on the running node bench: shop, history, training, endpoint, controller

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bench.paths import State
@@ -42,18 +42,25 @@ _CHAINS = re.compile(r"\b(KUBE-|CNI-HOSTPORT|CNI-DN-|CNI-SN-)")
 
 
 def missing_packages() -> list[str]:
-    """Debian packages that this machine lacks."""
-    lacking = [package for tool, packages in PACKAGES.items() if not shutil.which(tool) for package in packages.split()]
-    return lacking + ([] if _CNI.exists() else ["containernetworking-plugins"])
+    """Debian packages that this machine lacks for a node."""
+    return _lacking(PACKAGES) + ([] if _CNI.exists() else ["containernetworking-plugins"])
 
 
-def install_packages(say: Say) -> None:
+def _lacking(tools: Mapping[str, str]) -> list[str]:
+    return [package for tool, packages in tools.items() if not shutil.which(tool) for package in packages.split()]
+
+
+def install_packages(say: Say, tools: Mapping[str, str] | None = None) -> None:
     """Install what is missing with apt-get, without starting any service.
+
+    Args:
+        say: Told what is installed.
+        tools: Programs and their packages; what a node needs by default.
 
     Raises:
         WrongUse: Where that cannot be done, with the line to run.
     """
-    lacking = missing_packages()
+    lacking = missing_packages() if tools is None else _lacking(tools)
     if not lacking:
         return
     line = f"apt-get install {' '.join(lacking)}"

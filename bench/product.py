@@ -1,7 +1,7 @@
 """``make deploy``: the whole product on the node bench, as processes under their own ServiceAccount.
 
-Container images come with the chart (a later issue); until then endpoint and controller run beside the cluster, with
-the rights they would have inside it and no others.
+Endpoint and controller run beside the cluster, with the rights they have inside it and no others; nothing has to be
+built. ``bench.incluster`` runs the same as pods of its own images.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ CONTROLLER = {
     "SELFHEAL_LIVENESS_PORT": "9401",
 }
 _SETTLE = 240.0  # seconds in which the shop's memory must come to rest
-_TELLING = re.compile(r"^\[|return data|workloads with|abstains|champion|challenger|[Rr]efused|promoted|failed|faults")
+TELLING = re.compile(r"^\[|return data|workloads with|abstains|champion|challenger|[Rr]efused|promoted|failed|faults")
 _OURS = ("controller", "endpoint", "mlflow")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
@@ -91,8 +91,13 @@ class Product:
 
     def manifests(self) -> None:
         """CRDs, rights and admission policies; the shop opted in; the demo's policies."""
-        self.say("CRDs, RBAC and admission policies; namespace shop opts in")
+        self.say("CRDs, RBAC and admission policies")
         self._apply_directory()
+        self.opt_in()
+
+    def opt_in(self) -> None:
+        """What an administrator does to have the shop healed, and the demo's policies."""
+        self.say("namespace shop opts in")
         self.cluster.kubectl("label", "namespace", "shop", "aiops.example.com/self-healing=enabled", "--overwrite")
         self.cluster.apply(_role_binding("shop"))
         self.cluster.kubectl("apply", "--server-side", "-f", str(SOURCE / "shop" / "policies.yaml"))
@@ -154,7 +159,7 @@ class Product:
             child = subprocess.Popen([sys.executable, *words], cwd=ROOT, stdout=pipe, stderr=pipe, text=True, env=env)
             for line in child.stderr or ():
                 stream.write(line)
-                if _TELLING.search(line):
+                if TELLING.search(line):
                     self.say(f"  {line.strip()[:140]}")
             answer = child.stdout.read() if child.stdout else ""
         if child.wait():

@@ -1,6 +1,7 @@
 """What all components share: the trainer's image and how a function becomes a component.
 
-This is the one home of image names. An operator's build sets ``RELATED_IMAGE_SELFHEAL_TRAINER`` to an image by digest.
+This is the one home of image names. An operator's build sets ``RELATED_IMAGE_SELFHEAL_TRAINER`` to an image by digest;
+``make images`` builds the one that is named otherwise.
 """
 
 import logging
@@ -11,7 +12,7 @@ from typing import Any
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
-TRAINER = os.environ.get("RELATED_IMAGE_SELFHEAL_TRAINER", "selfheal-trainer:0.1.0")
+TRAINER = os.environ.get("RELATED_IMAGE_SELFHEAL_TRAINER", "localhost/selfheal-trainer:0.1.0")
 
 logging.getLogger("kfp").setLevel(logging.WARNING)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
@@ -12,7 +14,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from controller.metrics import Metrics
 from selfheal.catalogue import catalogue_hash
-from selfheal.errors import BadModel, BadRequest, Unavailable
+from selfheal.errors import BadModel, BadRequest, Unavailable, WrongUse
 from selfheal.policy import explain
 from selfheal.protocol import MODEL_NAME, Instance, Prediction, parse_predictions, to_request
 
@@ -38,6 +40,40 @@ class Wants(BaseModel):
     step: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
+class _TokenFile(httpx.Auth):
+    """Reads the token at every request: a ServiceAccount's token is rotated under a running process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        try:
+            token = self._path.read_text().strip()
+        except OSError as error:
+            raise Unavailable(
+                f"cannot read the endpoint's token: {error}: check SELFHEAL_ENDPOINT_TOKEN_FILE"
+            ) from None
+        request.headers["Authorization"] = f"Bearer {token}"
+        yield request
+
+
+def secured(ca_file: Path | None = None, token_file: Path | None = None) -> httpx.Client:
+    """A client that verifies TLS, by an authority of one's own if need be, and shows a token.
+
+    Args:
+        ca_file: Certificate authorities to trust, PEM; the system's by default.
+        token_file: Holds a bearer token, read at every request.
+
+    Raises:
+        WrongUse: When the authorities cannot be read.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca_file) if ca_file else None
+    except OSError as error:  # ssl.SSLError is one
+        raise WrongUse(f"cannot read certificates from {ca_file}: {error}: check SELFHEAL_ENDPOINT_CA_FILE") from None
+    return httpx.Client(verify=context or True, auth=_TokenFile(token_file) if token_file else None)
+
+
 class InferenceClient:
     """The endpoint of the ensemble.
 
@@ -45,7 +81,7 @@ class InferenceClient:
         url: Base URL.
         metrics: Counts and times the requests.
         timeout: Seconds one request may take; its answer has to be complete by then, but for one read.
-        client: Transport; tests put their own in.
+        client: How it is reached (``secured``); tests put their own transport in.
         clock: Seconds; tests put their own in.
     """
 
@@ -128,9 +164,17 @@ class InferenceClient:
             with self._metrics.inference():
                 answer = self._read(method, path, body, timeout)
         except httpx.RequestError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                hint = "its certificate is of nobody we trust: check SELFHEAL_ENDPOINT_CA_FILE"
+                raise Unavailable(f"the endpoint at {self.url}: {hint}") from None
             raise Unavailable(
                 f"the endpoint at {self.url} does not answer ({type(error).__name__}): check SELFHEAL_ENDPOINT_URL"
             ) from None
+        if answer.status_code in (401, 403):
+            raise Unavailable(
+                f"the endpoint at {self.url} answered {answer.status_code}: it wants a token that may get its "
+                "InferenceService: check SELFHEAL_ENDPOINT_TOKEN_FILE and the RoleBinding"
+            )
         if answer.status_code in (400, 422):
             self._wants = None  # a new model may want other metrics
             raise BadRequest(f"the endpoint does not take our request: {answer.text[:500]}")

@@ -12,7 +12,7 @@ from prometheus_client import start_http_server
 from controller.cluster import Api, Cluster, Key, LeaseStore
 from controller.cluster.client import NotFound
 from controller.healer import TICK, Healer, policy_key
-from controller.inference import InferenceClient
+from controller.inference import InferenceClient, secured
 from controller.leadership import Leadership
 from controller.logs import log
 from controller.metrics import Metrics
@@ -215,4 +215,5 @@ def _prometheus(settings: Settings) -> PrometheusClient | None:
 def _endpoint(settings: Settings, metrics: Metrics) -> InferenceClient | None:
     if not settings.endpoint_url:
         return None
-    return InferenceClient(settings.endpoint_url, metrics, settings.endpoint_timeout_seconds)
+    client = secured(settings.endpoint_ca_file, settings.endpoint_token_file)
+    return InferenceClient(settings.endpoint_url, metrics, settings.endpoint_timeout_seconds, client=client)

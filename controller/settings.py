@@ -62,6 +62,14 @@ class Settings(BaseModel):
         default=5.0,
         description="Seconds one request to the endpoint may take: 1,000 workloads need about one.",
     )
+    endpoint_token_file: OptionalPath = Field(
+        default=None,
+        description="File with a bearer token for the endpoint, read at every request because such tokens are rotated.",
+    )
+    endpoint_ca_file: OptionalPath = Field(
+        default=None,
+        description="Certificate authority of the endpoint. Unset: the system's.",
+    )
     slack_webhook_file: OptionalPath = Field(
         default=None,
         description="File with the URL of a Slack incoming webhook (a mounted Secret). Unset: no Slack.",

@@ -1,6 +1,7 @@
 """``python -m pipelines compile | run | submit``."""
 
 import json
+import os
 import subprocess
 import tempfile
 import time
@@ -164,6 +165,9 @@ def submit(
     seed: Seed = 0,
     shard_size: ShardSize = SHARD,
     token: Annotated[str, typer.Option(envvar="KFP_TOKEN", help="bearer token for the server: oc whoami -t")] = "",
+    host_token_file: Annotated[
+        Path | None, typer.Option(help="file with that token, in a pod its ServiceAccount's", dir_okay=False)
+    ] = None,
     ca_cert: Annotated[str, typer.Option(envvar="KFP_CA_CERT", help="certificate authority of the server")] = "",
     wait: Annotated[float, typer.Option(min=0, help="seconds to wait for the end; 0 returns at once")] = 0,
 ) -> None:
@@ -184,7 +188,7 @@ def submit(
         seed,
         shard_size,
     )
-    server = Client(host, existing_token=token or None, ssl_ca_cert=ca_cert or None)
+    server = Client(host, existing_token=token or _read(host_token_file), ssl_ca_cert=ca_cert or None)
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, "package.yaml")
         target.write_bytes(package(pipeline))
@@ -228,8 +232,17 @@ def _arguments(
     }
 
 
+def _read(file: Path | None) -> str | None:
+    try:
+        return file.read_text().strip() if file is not None else None
+    except OSError as error:
+        raise typer.BadParameter(f"{file}: {error.strerror}", param_hint="--host-token-file") from None
+
+
 def _git_sha() -> str:
-    """The checkout's commit; empty outside of one."""
+    """The checkout's commit, or that of the image; empty outside of both."""
+    if of_image := os.environ.get("SELFHEAL_GIT_SHA"):
+        return of_image
     try:
         asked = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 Lie = Callable[[BaseHTTPRequestHandler, Sequence[str]], None]
@@ -93,9 +95,14 @@ class Liar:
         lie: What it answers; the truth at first.
         url: Where it is.
         answered: Questions so far that it did not leave without an answer.
+        token: That everybody has to show; none by default.
+
+    Args:
+        certificate: Files of its certificate and key; none: without TLS.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: tuple[Path, Path] | None = None) -> None:
+        self.token = ""
         self.lie: Lie = truth
         self.answered = 0
         owner = self
@@ -106,6 +113,9 @@ class Liar:
 
             def do_POST(self) -> None:
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if owner.token and self.headers["Authorization"] != f"Bearer {owner.token}":
+                    answer(self, b"{}", status=403)
+                    return
                 try:
                     owner.lie(self, [one["workload"] for one in asked["instances"]])
                     owner.answered += 1
@@ -117,7 +127,11 @@ class Liar:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self._server.server_port}"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
 
     def start(self) -> None:
@@ -132,9 +146,9 @@ class Liar:
 
 
 @contextmanager
-def lying() -> Iterator[Liar]:
+def lying(certificate: tuple[Path, Path] | None = None) -> Iterator[Liar]:
     """A server for the length of a block."""
-    liar = Liar()
+    liar = Liar(certificate)
     liar.start()
     try:
         yield liar

@@ -107,7 +107,7 @@ def test_no_task_installs_anything(each: dict[str, Any]) -> None:
 
 
 def test_every_task_runs_in_the_trainers_image(each: dict[str, Any]) -> None:
-    assert {container["image"] for container in executors(each)} == {"selfheal-trainer:0.1.0"}
+    assert {container["image"] for container in executors(each)} == {"localhost/selfheal-trainer:0.1.0"}
 
 
 def test_an_operators_build_names_the_image_by_digest(tmp_path: Path) -> None:
