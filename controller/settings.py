@@ -24,7 +24,7 @@ def _check_servers(text: str) -> str:
     found = [one.strip() for one in text.split(",") if one.strip()]
     for one in found:
         host, _, port = one.rpartition(":")
-        if not host or "/" in host or not port.isdigit():
+        if not host or set("/ ") & set(host) or not port.isdigit():
             raise ValueError(f"{one!r} is no HOST:PORT: write for example kafka-0.kafka:9092,kafka-1.kafka:9092")
     return ",".join(found)
 
@@ -35,7 +35,7 @@ def _path_or_none(value: object) -> object:
 
 Url = Annotated[str, AfterValidator(_check_url)]
 Servers = Annotated[str, AfterValidator(_check_servers)]
-Topic = Annotated[str, Field(min_length=1, max_length=249, pattern=r"^[A-Za-z0-9._-]+$")]
+Topic = Annotated[str, Field(max_length=249, pattern=r"^[A-Za-z0-9._-]*[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
 OptionalPath = Annotated[Path | None, BeforeValidator(_path_or_none)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=0, le=65_535)]

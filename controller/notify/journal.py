@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception_type, wait_exponential_jitter
 from tenacity.nap import sleep_using_event
@@ -20,6 +21,14 @@ from tenacity.wait import wait_base
 from controller.logs import log
 from controller.notify.base import Notice, Notifier
 from selfheal.errors import PermanentError, TemporaryError
+
+
+class Patient(Notifier, Protocol):
+    """A notifier that says when a notice is safe, and keeps a connection."""
+
+    def rest(self) -> None:
+        """Nothing was told for a while: the connection may be closed until something is."""
+        ...
 
 
 @dataclass(slots=True)
@@ -41,12 +50,14 @@ class Journal:
     again: others do not wait for it.
 
     Args:
-        notifier: Its ``send`` returns only once the notice is safe.
+        notifier: Where to deliver.
         wait: Between tries; tests make it short.
+        idle: Seconds without a notice after which the notifier may rest.
     """
 
-    def __init__(self, notifier: Notifier, *, wait: wait_base | None = None) -> None:
+    def __init__(self, notifier: Patient, *, wait: wait_base | None = None, idle: float = 30.0) -> None:
         self._notifier = notifier
+        self._idle = idle
         self._wait = wait or wait_exponential_jitter(max=10)
         self._accounts: dict[str, _Account] = {}
         self._changed = threading.Condition()
@@ -103,15 +114,23 @@ class Journal:
             self._thread.join(seconds)
 
     def _deliver(self) -> None:
-        while (notice := self._next()) is not None:
-            try:
-                self._tries()(self._notifier.send, notice)
-            except RetryError:
-                return  # stopping
-            except PermanentError as error:
-                self._set_aside(notice, error)
-            else:
-                self._confirm(notice)
+        while (notice := self._next()) is not None or not self._stopping.is_set():
+            if notice is None:
+                self._notifier.rest()
+            elif not self._send(notice):
+                return
+
+    def _send(self, notice: Notice) -> bool:
+        """False where it is not taken and we are stopping."""
+        try:
+            self._tries()(self._notifier.send, notice)
+        except RetryError:
+            return False
+        except PermanentError as error:
+            self._set_aside(notice, error)
+        else:
+            self._confirm(notice)
+        return True
 
     def _tries(self) -> Retrying:
         return Retrying(
@@ -123,11 +142,10 @@ class Journal:
         )
 
     def _next(self) -> Notice | None:
-        """The next that is due; waits for one. None when stopping and nothing is left."""
+        """The next that is due; waits for one. None when none comes for a while, or we are stopping."""
         with self._changed:
-            while (found := self._due()) is None and not self._stopping.is_set():
-                self._changed.wait()
-            return found
+            self._changed.wait_for(lambda: self._due() is not None or self._stopping.is_set(), self._idle)
+            return self._due()
 
     def _due(self) -> Notice | None:
         ready = (one.waiting[0] for one in self._accounts.values() if one.waiting and not one.aside)

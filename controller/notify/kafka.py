@@ -20,18 +20,24 @@ from controller.notify.webhook import body
 from selfheal.errors import PermanentError, SelfhealError, Unavailable, WrongUse
 from selfheal.policy import GROUP, SERVICE_ACCOUNT
 
-_TIMEOUT_MS = 10_000  # in which the broker has to confirm
+_TIMEOUT = 10.0  # seconds
 _PREFIX = ".".join(reversed(GROUP.split("."))) + ".remediation."
 _DEFAULTS: dict[str, Any] = {
     "client.id": SERVICE_ACCOUNT,
     "log_level": 0,  # it writes to stderr; what matters comes as an error
     "partitioner": "murmur2_random",  # a key's partition is that of Java's clients
     "reconnect.backoff.max.ms": 2_000,
-    "socket.timeout.ms": _TIMEOUT_MS,
+    "socket.timeout.ms": 10_000,
     "topic.metadata.propagation.max.ms": 5_000,  # so that a topic that is not there is named as such
 }
-_OURS: dict[str, Any] = {"acks": "all", "enable.idempotence": True, "message.timeout.ms": _TIMEOUT_MS}
-_ALIASES = {"bootstrap.servers", "metadata.broker.list", "request.required.acks", "delivery.timeout.ms"}
+_OURS: dict[str, Any] = {"acks": "all", "enable.idempotence": True}
+_NOT_YOURS = _OURS.keys() | {
+    "bootstrap.servers",
+    "metadata.broker.list",
+    "request.required.acks",
+    "message.timeout.ms",
+    "delivery.timeout.ms",
+}
 _LOGIN = {
     KafkaError._AUTHENTICATION,
     KafkaError._SSL,
@@ -47,8 +53,9 @@ class Kafka:
         servers: ``HOST:PORT`` of brokers, with commas between.
         topic: Its name.
         cluster: Name of the Kubernetes cluster in the events' source; empty for none.
-        properties: File of librdkafka properties for TLS and SASL. It is read again after every refusal, so that a
-            rotated Secret works without a restart.
+        properties: File of librdkafka properties for TLS and SASL. It is read at every connection and after every
+            refusal, so that a rotated Secret works without a restart.
+        seconds: In which the broker has to confirm an event.
 
     Raises:
         WrongUse: The file cannot be read, or librdkafka does not take what is in it.
@@ -56,20 +63,28 @@ class Kafka:
 
     name = "kafka"
 
-    def __init__(self, servers: str, topic: str, cluster: str = "", properties: Path | None = None) -> None:
+    def __init__(
+        self, servers: str, topic: str, cluster: str = "", properties: Path | None = None, seconds: float = _TIMEOUT
+    ) -> None:
         self._servers = servers
         self._topic = topic
         self._source = source(cluster)
         self._file = properties
+        self._seconds = seconds
         self._said: KafkaError | None = None
-        self._producer: Producer | None = self._connect()
+        self._producer: Producer | None = None
+        self._connect()  # to see whether it can; nobody is reached for until there is something to tell
 
     def _connect(self) -> Producer:
         """A producer; it reaches for the brokers in the background."""
         given = read_properties(self._file) if self._file is not None else {}
-        config = _DEFAULTS | given | _OURS | {"bootstrap.servers": self._servers, "error_cb": self._hear}
+        ours = {
+            "bootstrap.servers": self._servers,
+            "error_cb": self._hear,
+            "message.timeout.ms": int(1000 * self._seconds),
+        }
         try:
-            return Producer(config)
+            return Producer(_DEFAULTS | given | _OURS | ours)
         except KafkaException as error:
             said = error.args[0].str()
             raise WrongUse(f"{self._where()}: {said}. Write librdkafka's properties, not the Java client's") from None
@@ -102,6 +117,10 @@ class Kafka:
         if failed is not None:
             raise self._failure(failed)
 
+    def rest(self) -> None:
+        """Close the connection: one that nobody looks at collects errors for as long as the broker is away."""
+        self._producer = None
+
     def _produce(self, producer: Producer, message: KafkaMessage, reports: list[KafkaError | None]) -> None:
         producer.produce(
             self._topic,
@@ -110,7 +129,7 @@ class Kafka:
             headers=dict(message.headers),
             on_delivery=lambda error, _: reports.append(error),
         )
-        producer.flush(1.5 * _TIMEOUT_MS / 1000)
+        producer.flush(2 * self._seconds)
 
     def _failure(self, error: KafkaError) -> SelfhealError:
         """What a failed delivery means; after anything but an outage a new producer is made."""
@@ -181,7 +200,7 @@ def read_properties(file: Path) -> dict[str, str]:
             continue
         if not equals:
             raise WrongUse(f"{file}, line {number}: write name=value, for example security.protocol=SASL_SSL")
-        if name in _OURS.keys() | _ALIASES:
+        if name in _NOT_YOURS:
             raise WrongUse(f"{file}, line {number}: leave {name} out, the controller sets it")
         found[name] = value
     return found

@@ -72,6 +72,7 @@ def test_a_consumer_reads_a_cloud_event_whose_value_is_what_the_webhook_gets(ser
 def test_a_step_that_is_sent_twice_has_one_id(server: Broker, topic: str) -> None:
     kafka = Kafka(server.bootstrap, topic)
     kafka.send(NOTICE)
+    kafka.rest()
     kafka.send(NOTICE)
     assert len({event["id"] for event in events(server, topic)}) == 1
 
@@ -84,7 +85,7 @@ def test_an_event_that_the_topic_refuses_says_what_to_raise(server: Broker, topi
 
 @pytest.mark.integration
 def test_what_waits_while_the_broker_is_away_arrives_in_order(server: Broker, topic: str) -> None:
-    kafka = Kafka(server.bootstrap, topic)
+    kafka = Kafka(server.bootstrap, topic, seconds=3)
     journal = Journal(kafka, wait=wait_fixed(0.2))
     journal.start()
     journal.tell(story("Opened"))
@@ -93,7 +94,7 @@ def test_what_waits_while_the_broker_is_away_arrives_in_order(server: Broker, to
     try:
         journal.tell(story(*_HEAL))
         with pytest.raises(Unavailable, match="has not confirmed"):
-            Kafka(server.bootstrap, topic).send(replace(NOTICE, uid="another"))
+            Kafka(server.bootstrap, topic, seconds=0.5).send(replace(NOTICE, uid="another"))
         assert journal.confirmed(NOTICE.uid) == {"Opened"}
     finally:
         server.start()
@@ -110,7 +111,7 @@ def test_a_strict_broker_gets_advice_out_of_us_and_a_rotated_secret_works_withou
     login = "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\nsasl.username=selfheal\nsasl.password={}\n"
     secret.write_text(login.format("WRONG"))
     with broker(tmp_path / "kafka", **_STRICT) as strict:
-        kafka = Kafka(strict.bootstrap, topic, properties=secret)
+        kafka = Kafka(strict.bootstrap, topic, properties=secret, seconds=7)
         with pytest.raises(PermanentError, match="SELFHEAL_KAFKA_PROPERTIES_FILE") as caught:
             kafka.send(NOTICE)
         secret.write_text(login.format("right"))

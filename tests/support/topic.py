@@ -63,7 +63,7 @@ def events(server: Broker, topic: str) -> list[CloudEvent]:
 
 
 def _plain(message: Message) -> KafkaMessage:
-    headers = {name: value for name, value in message.headers() or () if isinstance(value, bytes)}
+    headers = {name: value for name, value in dict(message.headers() or ()).items() if isinstance(value, bytes)}
     key, value = message.key(), message.value()
     assert value is not None
     return KafkaMessage(headers, key, value)
