@@ -128,8 +128,6 @@ class Runtime:
         """Lead: go on with every open Remediation, whoever began it."""
         self._read()
         self._healer.recorder.load()
-        if self._publisher:
-            self._publisher.sweep()
         self.metrics.leads(True)
         self._leads = True
         open_now = self._open()

@@ -45,8 +45,11 @@ def opened_note(remediation: Remediation) -> str:
 
 def attempt_note(number: int, attempt: Attempt) -> str:
     """What an attempt does or came to, for people; ``number`` counts from 1."""
-    text = attempt.message or attempt.change.diff or attempt.change.note or attempt.dry_run
-    return f"attempt {number}, {attempt.action}: {text}"
+    return f"attempt {number}, {attempt.action}: {attempt.message or _plan(attempt)}"
+
+
+def _plan(attempt: Attempt) -> str:
+    return attempt.change.diff or attempt.change.note or attempt.dry_run
 
 
 def completed_note(remediation: Remediation) -> str:
@@ -76,8 +79,7 @@ def _completed(remediation: Remediation) -> Notice | None:
 
 def _of(remediation: Remediation, number: int) -> Iterator[Notice]:
     attempt = remediation.status.attempts[number - 1]
-    planned = attempt.model_copy(update={"message": attempt.change.note})
-    plan = attempt_note(number, planned)
+    plan = f"attempt {number}, {attempt.action}: {attempt.change.note or _plan(attempt)}"  # its message until the end
 
     def notice(result: AttemptResult, reason: str, note: str, when: datetime) -> Notice:
         return _notice(remediation, f"{result}-{number}", reason or result, note, when, attempt)

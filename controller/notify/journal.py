@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -37,7 +37,6 @@ class _Account:
 
     waiting: deque[Notice] = field(default_factory=deque)
     known: set[str] = field(default_factory=set)
-    aside: bool = False
 
     def confirmed(self) -> frozenset[str]:
         return frozenset(self.known - {notice.step for notice in self.waiting})
@@ -60,6 +59,7 @@ class Journal:
         self._idle = idle
         self._wait = wait or wait_exponential_jitter(max=10)
         self._accounts: dict[str, _Account] = {}
+        self._ready: OrderedDict[str, None] = OrderedDict()  # uids of those whose first notice is due
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._deliver, name=f"notify-{notifier.name}", daemon=True)
@@ -77,10 +77,11 @@ class Journal:
         with self._changed:
             for notice in notices:
                 account = self._accounts.setdefault(notice.uid, _Account())
-                account.aside = False
                 if notice.step not in account.known:
                     account.known.add(notice.step)
                     account.waiting.append(notice)
+                if account.waiting:
+                    self._ready[notice.uid] = None
             self._changed.notify()
 
     def confirmed(self, uid: str) -> frozenset[str]:
@@ -98,6 +99,7 @@ class Journal:
         with self._changed:
             for uid in uids:
                 self._accounts.pop(uid, None)
+                self._ready.pop(uid, None)
 
     @property
     def waiting(self) -> int:
@@ -148,18 +150,20 @@ class Journal:
             return self._due()
 
     def _due(self) -> Notice | None:
-        ready = (one.waiting[0] for one in self._accounts.values() if one.waiting and not one.aside)
-        return next(ready, None)
+        uid = next(iter(self._ready), None)
+        return None if uid is None else self._accounts[uid].waiting[0]
 
     def _confirm(self, notice: Notice) -> None:
         with self._changed:
             waiting = self._accounts.get(notice.uid, _Account()).waiting
-            if waiting and waiting[0] is notice:
+            if waiting and waiting[0] is notice:  # else it was forgotten, and perhaps told anew, meanwhile
                 waiting.popleft()
+            if not waiting:
+                self._ready.pop(notice.uid, None)
 
     def _set_aside(self, notice: Notice, error: PermanentError) -> None:
         with self._changed:
-            self._accounts.get(notice.uid, _Account()).aside = True
+            self._ready.pop(notice.uid, None)
         log(
             "notice refused: it is kept and told again later",
             level=logging.ERROR,
