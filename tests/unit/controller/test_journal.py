@@ -74,6 +74,17 @@ def test_an_outage_of_any_length_loses_nothing_and_keeps_the_order(wire: Wire, j
     assert journal.confirmed("a") == {"Opened", "Applied-1", "Completed"}
 
 
+def test_an_outage_is_one_line_in_the_log_with_its_cause(
+    wire: Wire, journal: Journal, caplog: pytest.LogCaptureFixture
+) -> None:
+    wire.fails = lambda _: Unavailable("down")
+    journal.tell(story("a", "Opened"))
+    eventually(lambda: wire.tried > 5)
+    (line,) = caplog.records
+    assert line.getMessage() == "notices wait, none is lost"
+    assert line.__dict__["selfheal_fields"] == {"notifier": "wire", "waiting": 1, "cause": "down"}
+
+
 def test_only_what_arrived_is_confirmed(wire: Wire, journal: Journal) -> None:
     wire.fails = lambda notice: Unavailable("down") if notice.step == "Completed" else None
     journal.tell(story("a", "Opened", "Completed"))
