@@ -164,6 +164,17 @@ def test_a_controller_that_starts_anew_tells_nothing_twice(
     assert steps(events(server, topic)) == [*_HEAL, *_HEAL]
 
 
+@pytest.mark.api
+def test_steps_are_told_as_they_are_taken_and_wait_for_no_tick(
+    api_cluster: ApiCluster, namespace: str, server: Broker, topic: str, tmp_path: Path
+) -> None:
+    shop = _shop(api_cluster, namespace)
+    with _controller(api_cluster, server, topic, tmp_path, SELFHEAL_TICK_SECONDS="600")():
+        shop.deploy("cart", fault="image")
+        wait_until(lambda: shop.outcomes() == ["Successful"], "the heal")
+        wait_until(lambda: steps(events(server, topic)) == _HEAL, "its steps")
+
+
 def _shop(cluster: ApiCluster, namespace: str) -> Shop:
     shop = Shop(cluster, namespace)
     for name in ("cart", "pay"):
@@ -175,11 +186,11 @@ def _shop(cluster: ApiCluster, namespace: str) -> Shop:
 
 
 def _controller(
-    cluster: ApiCluster, server: Broker, topic: str, folder: Path
+    cluster: ApiCluster, server: Broker, topic: str, folder: Path, **more: str
 ) -> Callable[[], AbstractContextManager[Controller]]:
     """Starts one controller after the other, all with the same settings."""
     account = cluster.service_account_kubeconfig("selfheal-system", "selfheal-controller")
-    env = {"SELFHEAL_KAFKA_BOOTSTRAP_SERVERS": server.bootstrap, "SELFHEAL_KAFKA_TOPIC": topic}
+    env = {"SELFHEAL_KAFKA_BOOTSTRAP_SERVERS": server.bootstrap, "SELFHEAL_KAFKA_TOPIC": topic, **more}
     return lambda: running(account, folder / f"log-{uuid4().hex[:8]}", env)
 
 
