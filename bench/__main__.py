@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from bench import build as builds
+from bench import kafka
 from bench.cluster import ApiCluster, Say
 from bench.containerfiles import BY_NAME, build_images, import_to_bench, size
 from bench.controlplane import ControlPlane
@@ -62,7 +63,9 @@ def build(tier: TierOption = Tier.NODE) -> None:
     builds.build(tier, say)
     if tier is Tier.NODE:
         compile_all()
-    say(f"everything for tier {tier} is in {cache() / 'bin'}")
+    else:
+        kafka.fetch(say)
+    say(f"everything for tier {tier} is in {cache()}")
 
 
 @app.command()

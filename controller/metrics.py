@@ -57,6 +57,11 @@ class Metrics:
             "Unix time of the newest complete look at the policy targets.",
             registry=self.registry,
         )
+        self._events = Gauge(
+            "selfheal_events_waiting",
+            "Steps of remediations that the Kafka topic has not confirmed yet.",
+            registry=self.registry,
+        )
         info = Gauge("selfheal_build_info", "Always 1; the labels tell.", ["version"], registry=self.registry)
         info.labels(version=__version__).set(1)
 
@@ -87,6 +92,10 @@ class Metrics:
     def leads(self, now: bool) -> None:
         """Whether this replica acts."""
         self._leader.set(int(now))
+
+    def events_waiting(self, count: int) -> None:
+        """So many steps are not in the Kafka topic yet."""
+        self._events.set(count)
 
     def observed(self, now: datetime) -> None:
         """All policy targets were looked at."""

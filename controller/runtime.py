@@ -18,9 +18,11 @@ from controller.logs import log
 from controller.metrics import Metrics
 from controller.model import Resource
 from controller.notify.base import NoticeQueue, Notifier
+from controller.notify.journal import Journal
 from controller.notify.slack import Slack
 from controller.notify.webhook import Webhook
 from controller.observe import OWN_KINDS, World, target_key
+from controller.publishing import Publisher
 from controller.queue import WorkQueue
 from controller.settings import Settings
 from controller.symptoms import is_failing, might_be_sick
@@ -49,7 +51,9 @@ class Runtime:
         self._leads = False
         self._notices = NoticeQueue(_notifiers(settings))
         self._world = World(settings.namespace, cluster.now)
-        teller = Teller(cluster.records, self._notices, self.metrics, time.monotonic)
+        self._publisher = self._connect_publisher()
+        publish = self._publisher.tell if self._publisher else _to_nobody
+        teller = Teller(cluster.records, self._notices, self.metrics, time.monotonic, publish)
         verdicts = Verdicts(settings, _prometheus(settings), _endpoint(settings, self.metrics), cluster.now)
         self._healer = Healer(cluster, self._world, verdicts, teller, self.metrics, settings, cluster.now, self._wake)
         self._queue = WorkQueue(self._tend, settings.workers, failed=self._failed)
@@ -63,6 +67,21 @@ class Runtime:
             retry=settings.lease_retry_seconds,
         )
         cluster.fence(lambda: self._leadership.acts)
+
+    def _connect_publisher(self) -> Publisher | None:
+        """For Kafka; its client is not even imported where none is told."""
+        settings, cluster = self._settings, self._cluster
+        if not settings.kafka_bootstrap_servers:
+            return None
+        from controller.notify.kafka import Kafka
+
+        kafka = Kafka(
+            settings.kafka_bootstrap_servers,
+            settings.kafka_topic,
+            cluster=settings.cluster_name,
+            properties=settings.kafka_properties_file,
+        )
+        return Publisher(cluster.records, self._world, Journal(kafka), self.metrics, cluster.now)
 
     @classmethod
     def connect(cls, settings: Settings, kubeconfig: Path | None) -> Runtime:
@@ -92,6 +111,8 @@ class Runtime:
         if self._settings.metrics_port:
             start_http_server(self._settings.metrics_port, registry=self.metrics.registry)
         self._notices.start()
+        if self._publisher:
+            self._publisher.start()
         self._queue.start()
         self._leadership.start()
         give_back()
@@ -117,6 +138,8 @@ class Runtime:
     def _lost(self) -> None:
         self._leads = False
         self.metrics.leads(False)
+        if self._publisher:
+            self._publisher.forget()
 
     def _tend(self, key: str) -> float | None:
         """The queue's work; a replica that does not lead forgets it, and looks at everything when it begins to."""
@@ -127,7 +150,12 @@ class Runtime:
             return self._healer.stand_by() if is_tick else None
         finally:
             if is_tick:
+                self._sweep()
                 give_back()
+
+    def _sweep(self) -> None:
+        if self._publisher and self._leads:
+            self._publisher.sweep()
 
     def _failed(self, key: str, error: BaseException, failures: int) -> None:
         if self._leads:
@@ -136,6 +164,8 @@ class Runtime:
     def stop(self) -> None:
         """End the steps that are running, give the Lease back, deliver what is to be told, and return."""
         self._queue.stop()
+        if self._publisher:
+            self._publisher.stop()
         self._leadership.stop()
         self._notices.stop()
         log("stopped")
@@ -193,6 +223,10 @@ class Runtime:
 
     def _wake(self, key: Key) -> None:
         self._queue.add(str(key))
+
+
+def _to_nobody(_: Remediation) -> None:
+    """Where no topic is told."""
 
 
 def _notifiers(settings: Settings) -> list[Notifier]:

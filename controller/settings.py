@@ -20,11 +20,22 @@ def _check_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _check_servers(text: str) -> str:
+    found = [one.strip() for one in text.split(",") if one.strip()]
+    for one in found:
+        host, _, port = one.rpartition(":")
+        if not host or set("/ ") & set(host) or not port.isdigit():
+            raise ValueError(f"{one!r} is no HOST:PORT: write for example kafka-0.kafka:9092,kafka-1.kafka:9092")
+    return ",".join(found)
+
+
 def _path_or_none(value: object) -> object:
     return value or None
 
 
 Url = Annotated[str, AfterValidator(_check_url)]
+Servers = Annotated[str, AfterValidator(_check_servers)]
+Topic = Annotated[str, Field(max_length=249, pattern=r"^[A-Za-z0-9._-]*[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
 OptionalPath = Annotated[Path | None, BeforeValidator(_path_or_none)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
@@ -77,6 +88,22 @@ class Settings(BaseModel):
     webhook_url: Url = Field(
         default="",
         description="Every step of a remediation is posted to it as JSON. Empty: none.",
+    )
+    kafka_bootstrap_servers: Servers = Field(
+        default="",
+        description="HOST:PORT of Kafka brokers, with commas between. Empty: no events are published.",
+    )
+    kafka_topic: Topic = Field(
+        default="selfheal.remediations",
+        description="Every step of a remediation is published to it as a CloudEvent; has to exist.",
+    )
+    kafka_properties_file: OptionalPath = Field(
+        default=None,
+        description="File of librdkafka properties for TLS and SASL (a mounted Secret). Unset: plain text.",
+    )
+    cluster_name: Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9._-]*$")] = Field(
+        default="",
+        description="Name of this cluster in the source of events. Empty: the source does not name one.",
     )
     tick_seconds: Seconds = Field(
         default=60.0,
@@ -134,6 +161,12 @@ class Settings(BaseModel):
                 "two replicas could act at once: make lease_seconds > renew_deadline_seconds > 2 * lease_retry_seconds"
                 ", for example 15, 10, 2"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_kafka(self) -> Settings:
+        if self.kafka_properties_file is not None and not self.kafka_bootstrap_servers:
+            raise ValueError("kafka_properties_file has no effect alone: set kafka_bootstrap_servers too, or neither")
         return self
 
     @classmethod

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Literal
 
-from controller.causes import advice_of
 from controller.cluster import Records
 from controller.escalation import escalation
 from controller.logs import log
 from controller.metrics import Metrics
 from controller.model import Decision, Resource, Workload
 from controller.notify.base import Notice, NoticeQueue
+from controller.steps import COMPLETED, OPENED, attempt_note, completed_note, opened_note
 from selfheal.errors import SelfhealError
 from selfheal.policy import API_VERSION
 from selfheal.remediation import Attempt, AttemptResult, Outcome, Remediation, RemediationStatus
@@ -35,25 +35,34 @@ class Teller:
         notices: Notifiers.
         metrics: For Prometheus.
         clock: Seconds, for the deduplication of refusals.
+        publish: Told every Remediation that was created or has a new status; returns at once.
     """
 
-    def __init__(self, records: Records, notices: NoticeQueue, metrics: Metrics, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        records: Records,
+        notices: NoticeQueue,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        publish: Callable[[Remediation], None] = lambda _: None,
+    ) -> None:
         self._records = records
         self._notices = notices
         self._metrics = metrics
         self._clock = clock
+        self._publish = publish
         self._refused: dict[tuple[str, str, str], float] = {}
 
     def opened(self, remediation: Remediation, now: datetime) -> None:
         """A Remediation was created."""
-        anomaly, verdict = remediation.spec.anomaly, remediation.spec.verdict
-        self._metrics.detected(anomaly.type)
-        note = f"{anomaly.type}: {anomaly.message} (confidence {verdict.confidence:.2f}, {verdict.source})"
-        self._tell(remediation, "Opened", "RemediationOpened", note, now)
+        self._metrics.detected(remediation.spec.anomaly.type)
+        self._publish(remediation)
+        self._tell(remediation, OPENED, "RemediationOpened", opened_note(remediation), now)
 
     def moved(self, before: Remediation, after: Remediation, now: datetime) -> None:
         """A Remediation has a new status: tells every step that was reached since the last one."""
         self._time(before.status, after.status, now)
+        self._publish(after)
         for number, attempt in enumerate(after.status.attempts, 1):
             old = before.status.attempts[number - 1] if number <= len(before.status.attempts) else None
             if old is None or old.result != attempt.result:
@@ -67,14 +76,12 @@ class Teller:
                 self._metrics.reached(step, after.times.detected, min(reached, now))
 
     def _attempt(self, remediation: Remediation, number: int, attempt: Attempt, now: datetime) -> None:
-        text = attempt.message or attempt.change.diff or attempt.change.note or attempt.dry_run
-        note = f"attempt {number}, {attempt.action}: {text}"
         bad = attempt.result in (AttemptResult.FAILED, AttemptResult.ERROR, AttemptResult.REFUSED)
         self._tell(
             remediation,
             f"{attempt.result}-{number}",
             f"Remediation{attempt.result}",
-            note,
+            attempt_note(number, attempt),
             now,
             kind="Warning" if bad else "Normal",
         )
@@ -82,17 +89,14 @@ class Teller:
     def _completed(self, remediation: Remediation, outcome: Outcome, now: datetime) -> None:
         attempts = remediation.status.attempts
         self._metrics.ended(attempts[-1].action if attempts else None, outcome)
-        note = f"{outcome} ({remediation.status.reason}): {remediation.status.message}"
         plea = escalation(remediation)
         if plea:
             self._event_pair(remediation, "Escalated", plea, "Escalate", "Warning")
-            advice = advice_of(remediation.spec.anomaly.type, remediation.spec.anomaly.symptom)
-            note = note if advice in note else f"{note} {advice}"
         self._tell(
             remediation,
-            "Completed",
+            COMPLETED,
             f"Remediation{outcome}",
-            note,
+            completed_note(remediation),
             now,
             kind="Warning" if outcome in _BAD else "Normal",
         )

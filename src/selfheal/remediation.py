@@ -52,13 +52,17 @@ class Hindsight(StrEnum):
 
 
 class ConditionType(StrEnum):
-    """Conditions of a Remediation, in the order in which they can become true."""
+    """Conditions of a Remediation, in the order in which they can become true.
+
+    PUBLISHED is there only where a Kafka topic is told; its message names the steps that the broker has confirmed.
+    """
 
     APPROVED = "Approved"
     APPLIED = "Applied"
     VERIFIED = "Verified"
     UNDONE = "Undone"
     COMPLETE = "Complete"
+    PUBLISHED = "Published"
 
 
 class PolicyConditionType(StrEnum):

@@ -25,10 +25,12 @@ class Story:
     Attributes:
         end: The Remediation as it was stored last.
         steps: All steps, with the moment at which each was taken.
+        states: The Remediation as it was stored after each of them, the one it began with first.
     """
 
     end: Remediation
     steps: tuple[tuple[datetime, Step], ...]
+    states: tuple[Remediation, ...]
 
     def taken(self, kind: type[Any]) -> list[Any]:
         """Steps of one type."""
@@ -59,12 +61,14 @@ def play(
     """
     state = progress(sick, found or remediation(sick.ref, owner), owner, **more)
     steps: list[tuple[datetime, Step]] = []
+    states = [state.remediation]
     for _ in range(200):
         step = advance(state)
         steps.append((state.now, step))
         state = _after(state, step, heals, sick)
+        states.append(state.remediation)
         if isinstance(step, Finish):
-            return Story(state.remediation, tuple(steps))
+            return Story(state.remediation, tuple(steps), tuple(states))
     raise AssertionError(f"it did not end: {[type(step).__name__ for _, step in steps[-8:]]}")
 
 

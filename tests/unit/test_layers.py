@@ -48,6 +48,7 @@ def test_the_layers_hold_in_this_tree(tree: Path) -> None:
         ("controller/reconcile.py", "import selfheal.window", "numpy-free half"),
         ("controller/reconcile.py", "import kopf", "kopf only"),
         ("controller/reconcile.py", "import kubernetes", "kubernetes only"),
+        ("controller/telling.py", "import confluent_kafka", "Kafka only"),
         ("src/selfheal/ensemble.py", "import mlflow", "mlflow only"),
         ("src/selfheal/ensemble.py", "import torch", "torch only"),
         ("src/selfheal/evaluation.py", "import kfp", "kfp only"),

@@ -19,6 +19,7 @@ NAMES = (
     "selfheal_suspended",
     "selfheal_leader",
     "selfheal_last_observation_timestamp_seconds",
+    "selfheal_events_waiting",
     "selfheal_build_info",
 )
 

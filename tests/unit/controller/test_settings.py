@@ -54,6 +54,29 @@ def test_a_lease_by_which_two_replicas_could_act_is_refused() -> None:
         Settings.from_env({"SELFHEAL_LEASE_SECONDS": "10", "SELFHEAL_RENEW_DEADLINE_SECONDS": "10"})
 
 
+@pytest.mark.parametrize("servers", ["kafka", "kafka:http", "http://kafka:9092", "kafka:9092,:9092", "kafka:9092 b:1"])
+def test_a_broker_that_is_no_host_and_port_is_refused_with_an_example(servers: str) -> None:
+    with pytest.raises(WrongUse, match=r"kafka-0\.kafka:9092,kafka-1\.kafka:9092"):
+        Settings.from_env({"SELFHEAL_KAFKA_BOOTSTRAP_SERVERS": servers})
+
+
+def test_brokers_may_be_written_with_spaces_and_as_addresses() -> None:
+    settings = Settings.from_env({"SELFHEAL_KAFKA_BOOTSTRAP_SERVERS": "kafka-0:9092, [::1]:9092"})
+    assert settings.kafka_bootstrap_servers == "kafka-0:9092,[::1]:9092"
+    assert settings.kafka_topic == "selfheal.remediations"
+
+
+@pytest.mark.parametrize("topic", ["a topic", "x/y", ".", "..", "x" * 250])
+def test_a_topic_that_no_broker_has_is_refused(topic: str) -> None:
+    with pytest.raises(WrongUse, match="kafka_topic"):
+        Settings.from_env({"SELFHEAL_KAFKA_TOPIC": topic})
+
+
+def test_properties_without_a_broker_are_refused() -> None:
+    with pytest.raises(WrongUse, match="set kafka_bootstrap_servers too, or neither"):
+        Settings.from_env({"SELFHEAL_KAFKA_PROPERTIES_FILE": "/etc/kafka/properties"})
+
+
 def test_settings_cannot_be_changed_after_the_start() -> None:
     with pytest.raises(ValidationError):
         Settings().__setattr__("workers", 2)
