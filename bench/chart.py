@@ -31,6 +31,9 @@ _ELSEWHERE = {
     "endpoint_ca_file",
     "slack_webhook_file",
     "webhook_url",
+    "kafka_bootstrap_servers",
+    "kafka_topic",
+    "kafka_properties_file",
 }
 _DROPPED = ("title", "default", "format")
 

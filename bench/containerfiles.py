@@ -15,6 +15,7 @@ import time
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from bench.machine import SOCKET, Say, install_packages
@@ -55,9 +56,9 @@ class ProductImage:
         """Its name without a tag; podman prefixes what has no registry so."""
         return f"localhost/selfheal-{self.name}"
 
-    @property
+    @cached_property
     def key(self) -> str:
-        """Version and digest of all that goes into it."""
+        """Version and digest of all that goes into it, as it is when first asked."""
         digest = hashlib.sha256(_base_key().encode())
         for path in (*_SHARED, f"requirements/{self.name}.txt", f"{self.folder}/Containerfile", *self.sources):
             for file in _files(ROOT / path):

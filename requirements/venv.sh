@@ -1,6 +1,6 @@
 #!/bin/sh
-# The build stage of every image: /opt/selfheal with the locked requirements of one image, and with our own wheel.
-# Two steps, so that a change of our sources does not install the requirements anew.
+# The build stages of every image. Two steps and two folders, so that a change of our sources leaves the layer with the
+# locked requirements as it is: venv.sh requirements NAME fills /opt/selfheal, venv.sh wheel fills /opt/app with our own code.
 set -eu
 python=/usr/bin/python3.11 # not the image's own environment, which the final stage does not have
 
@@ -9,6 +9,9 @@ install() { # ENVIRONMENT ARGUMENTS...
     shift
     $python -m pip --python "$environment/bin/python" install --quiet --no-cache-dir --no-compile --no-deps "$@"
 }
+
+# The root file system is read-only later: compile now, and by content, since times do not survive the copy.
+compile() { /opt/selfheal/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash "$1"; }
 
 case $1 in
 requirements)
@@ -20,14 +23,12 @@ requirements)
     packages=/opt/selfheal/lib/python3.11/site-packages
     rm -rf $packages/triton $packages/triton-*.dist-info $packages/nvidia/cudnn/lib/libcudnn_*
     find $packages/nvidia -name '*.a' -delete 2>/dev/null || true
+    compile $packages >/dev/null || echo "some packages hold files for other Pythons, which stay as they are"
     ;;
 wheel)
     /build/bin/python -m hatchling build -t wheel -d /wheels
-    install /opt/selfheal /wheels/*.whl
-    # The root file system is read-only later: compile now, and by content, since times do not survive the copy.
-    compile="/opt/selfheal/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash"
-    $compile /opt/selfheal/lib >/dev/null || echo "some packages hold files for other Pythons, which stay as they are"
-    $compile /opt/selfheal/app
+    install /opt/selfheal --target /opt/app /wheels/*.whl
+    compile /opt/app
     ;;
 *)
     echo "usage: venv.sh requirements NAME | venv.sh wheel" >&2

@@ -16,7 +16,7 @@ from typing import Any
 Lie = Callable[[BaseHTTPRequestHandler, Sequence[str]], None]
 """Answers a request about these workloads."""
 
-METADATA = {"name": "selfheal-ensemble", "parameters": {"metrics": ["pod_memory_usage"], "step": 10}}
+METADATA = {"name": "selfheal-ensemble", "versions": ["7"], "parameters": {"metrics": ["pod_memory_usage"], "step": 10}}
 
 
 def answer(request: BaseHTTPRequestHandler, body: bytes, *, status: int = 200, missing: int = 0) -> None:
@@ -96,6 +96,7 @@ class Liar:
         url: Where it is.
         answered: Questions so far that it did not leave without an answer.
         token: That everybody has to show; none by default.
+        ready: Whether it has a model.
 
     Args:
         certificate: Files of its certificate and key; none: without TLS.
@@ -103,13 +104,14 @@ class Liar:
 
     def __init__(self, certificate: tuple[Path, Path] | None = None) -> None:
         self.token = ""
+        self.ready = True
         self.lie: Lie = truth
         self.answered = 0
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                answer(self, json.dumps(METADATA).encode())
+                answer(self, json.dumps(METADATA).encode(), status=200 if owner.ready else 503)
 
             def do_POST(self) -> None:
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from selfheal.cli import collecting, deciding, looking, models, namespaces, running
+from selfheal.cli import collecting, deciding, doctor, looking, models, namespaces, running
 from selfheal.cli.output import Json, emit
 
 app = typer.Typer(
@@ -92,6 +92,10 @@ EXAMPLES = {
         "selfheal status",
         "selfheal status -n shop --last 3 --json",
     ),
+    "doctor": (
+        "selfheal doctor",
+        "selfheal doctor --prometheus http://localhost:9090 --endpoint http://localhost:8080 --json",
+    ),
     "version": (
         "selfheal version",
         "selfheal version --json",
@@ -120,6 +124,7 @@ app.command("undo", epilog=_examples("undo"))(deciding.undo)
 for name, switch in (("suspend", deciding.suspend), ("resume", deciding.resume)):
     app.command(name, epilog=_examples(name))(switch)
 app.command("status", epilog=_examples("status"))(looking.status)
+app.command("doctor", epilog=_examples("doctor"))(doctor.doctor)
 
 
 @app.command("version", epilog=_examples("version"))

@@ -110,6 +110,28 @@ class Cluster:
         }
         return [name for name, path in wanted.items() if self._get(path) is None]
 
+    def lease(self) -> Resource | None:
+        """The Lease of the controller that acts; None when there is none."""
+        return self._get(f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM_NAMESPACE}/leases/{SERVICE_ACCOUNT}")
+
+    def opted_in(self) -> list[str]:
+        """Namespaces with the label, by name."""
+        found = self._request("GET", "/api/v1/namespaces")["items"]
+        return [
+            one["metadata"]["name"]
+            for one in found
+            if (one["metadata"].get("labels") or {}).get(OPT_IN_LABEL) == "enabled"
+        ]
+
+    def is_bound(self, namespace: str) -> bool:
+        """Whether the controller has a healer's rights in a namespace.
+
+        Raises:
+            Forbidden: Without the right to read RoleBindings.
+        """
+        there = self._get(f"{_RBAC}/namespaces/{namespace}/rolebindings/{HEALER_ROLE}")
+        return there is not None and any(_is_ours(subject) for subject in there.get("subjects") or [])
+
     def resources(self, plural: str, namespace: str = "") -> list[Resource]:
         """Our own resources of one kind, everywhere or in one namespace.
 

@@ -14,6 +14,7 @@ from selfheal.cli.app import EXAMPLES, app
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = [
+    ["doctor"],
     ["metrics", "probe"], ["collect"], ["train"], ["serve"], ["backtest"], ["enable"], ["disable"], ["status"],
     ["approve"], ["deny"], ["undo"], ["suspend"], ["resume"],
     ["version"], ["models", "list"], ["models", "show"], ["models", "promote"], ["models", "rollback"],
