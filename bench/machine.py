@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.paths import State
@@ -48,14 +48,21 @@ def missing_packages() -> list[str]:
 
 
 def install_packages(say: Say) -> None:
-    """Install what is missing with apt-get, without starting any service.
+    """Install what a node lacks.
 
     Raises:
         WrongUse: Where that cannot be done, with the line to run.
     """
-    lacking = missing_packages()
-    if not lacking:
-        return
+    if lacking := missing_packages():
+        install(lacking, say)
+
+
+def install(lacking: Sequence[str], say: Say) -> None:
+    """Install Debian packages with apt-get, without starting any service.
+
+    Raises:
+        WrongUse: Where that cannot be done, with the line to run.
+    """
     line = f"apt-get install {' '.join(lacking)}"
     if shutil.which("apt-get") is None:
         raise WrongUse(f"these programs are missing: {', '.join(lacking)}. On Debian: {line}")
