@@ -4,11 +4,12 @@ cd "$(dirname "$0")/.."
 compile() {
     out=requirements/$1.txt
     shift
-    uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
+    uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
         --custom-compile-command "make lock" "$@" -o "$out"
     echo "$out: $(grep -c '^[a-z]' "$out") packages"
 }
-compile dev --all-extras --group dev
-compile controller --extra controller
-compile serving --extra serving
-compile trainer --extra detect --extra trainer
+compile dev pyproject.toml --all-extras --group dev
+compile controller pyproject.toml --extra controller
+compile serving pyproject.toml --extra serving
+compile trainer pyproject.toml --extra detect --extra trainer
+compile mlflow --group mlflow-server
