@@ -273,7 +273,7 @@ class Registry:
                 with told(self.tracking_uri):
                     yield
             except MlflowException as error:
-                raise Unavailable(f"MLflow at {self.tracking_uri}: {why(str(error))}") from error
+                raise Unavailable(f"MLflow at {self.tracking_uri}: {why(f'{error.error_code}: {error}')}") from error
 
     def _experiment(self) -> str:
         found = self._client.get_experiment_by_name(EXPERIMENT)

@@ -30,13 +30,17 @@ QUIET = {
 """Settings of MLflow's client that are ours unless somebody sets them."""
 
 _STORES = {"botocore.exceptions": ("BotoCoreError", "ClientError"), "boto3.exceptions": ("Boto3Error",)}
-_KEYS = ("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_USERNAME and _PASSWORD, or _TOKEN")
+_KEYS = (
+    "check MLFLOW_TRACKING_USERNAME and _PASSWORD, or _TOKEN, and for the artifact store AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY of whoever talks to it: the server, or this process without --serve-artifacts"
+)
 _SILENT = re.compile(
     r"Connection refused|Could not connect|NewConnectionError|NameResolutionError|timed out|Connection aborted"
 )
 _FAILING = re.compile(r"too many (5\d\d) error responses|error code (5\d\d)|\b(5\d\d) Server Error")
 _UNWELCOME = re.compile(
     r"error code (40[13])|\b(40[13]) Client Error|(AccessDenied|SignatureDoesNotMatch|InvalidAccessKeyId|locate cred)"
+    r"|^(UNAUTHENTICATED|PERMISSION_DENIED)"
 )
 
 
@@ -76,7 +80,7 @@ def why(text: str) -> str:
     """
     if found := _UNWELCOME.search(text):
         which = next(filter(None, found.groups()))
-        return f"the credentials are refused ({which}): check {_KEYS[which[0] == '4']}. It said: {text}"
+        return f"the credentials are refused ({which}): {_KEYS}. It said: {text}"
     if found := _FAILING.search(text):
         which = next(filter(None, found.groups()))
         advice = "its database or its artifact store does not answer, its log says which; it recovers with them"

@@ -15,12 +15,12 @@ import pytest
 from bench.registry import BUCKET, MlflowServer
 from selfheal.detectors import DETECTORS
 from selfheal.ensemble import Ensemble
-from selfheal.errors import Unavailable, WrongUse
+from selfheal.errors import Unavailable
 from selfheal.evaluation import evaluate
 from selfheal.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, member_name
 from selfheal.window import MetricWindow, grid
 from tests.support.endpoint import KNOWN, NAMES, PREDICT, ROOT, Endpoint, batch, endpoint, samples
-from tests.support.mlflow import mlflow_server, promoters, say
+from tests.support.mlflow import mlflow_server, promoters, say, without_credentials
 
 pytest_plugins = ["tests.support.endpoint_fixtures"]
 pytestmark = pytest.mark.integration
@@ -65,9 +65,9 @@ def objects(server: MlflowServer) -> set[str]:
     return {path.name for path in bucket.rglob("*") if path.is_file()}
 
 
-def load_elsewhere(tracking_uri: str, env: dict[str, str]) -> str:
-    """Load the champion in a process that may run no code of a model: its version and what it imported."""
-    command = [sys.executable, "-c", LOAD, tracking_uri]
+def load_elsewhere(tracking_uri: str, env: dict[str, str], program: str = LOAD) -> str:
+    """Load the champion in a process that may run no code of a model: its version and what it imported, or why not."""
+    command = [sys.executable, "-c", program, tracking_uri]
     env = env | NO_CODE | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     return done.stdout.strip() or done.stderr
@@ -113,7 +113,7 @@ def test_five_models_lie_in_the_database_and_the_store_and_load_where_no_code_ma
     assert rows.stdout.split() == sorted(ALL)
     assert objects(server) >= {"MLmodel", "manifest.json", "report.json", "report.html", "lstm.npz"}
     assert list(tmp_path.iterdir()) == []
-    assert load_elsewhere(registry.tracking_uri, dict(os.environ)) == f"{version} []"
+    assert load_elsewhere(registry.tracking_uri, without_credentials(os.environ)) == f"{version} []"
 
 
 def test_clients_need_no_way_to_the_store(server: MlflowServer, registry: Registry, ensemble: Ensemble) -> None:
@@ -214,9 +214,7 @@ def direct(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowSe
         yield running
 
 
-def test_clients_with_credentials_use_the_store_themselves(
-    direct: MlflowServer, ensemble: Ensemble, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_clients_with_credentials_use_the_store_themselves(direct: MlflowServer, ensemble: Ensemble) -> None:
     registry = Registry(direct.tracking_uri)
     registry.promote(version := register(registry, ensemble))
     assert load_elsewhere(direct.tracking_uri, dict(os.environ)) == f"{version} ['boto3']"
@@ -225,9 +223,11 @@ def test_clients_with_credentials_use_the_store_themselves(
     with pytest.raises(Unavailable, match="it does not answer"):
         registry.load_ensemble(URI)
     direct.start_store(say)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
-    with pytest.raises(Unavailable, match=r"credentials are refused.*AWS_SECRET_ACCESS_KEY"):
-        registry.load_ensemble(URI)
-    monkeypatch.setitem(sys.modules, "boto3", None)
-    with pytest.raises(WrongUse, match=r"selfheal-platform\[s3\]"):
-        registry.load_ensemble(URI)
+    wrong = dict(os.environ) | {"AWS_SECRET_ACCESS_KEY": "another"}
+    assert "Unavailable: " in (said := load_elsewhere(direct.tracking_uri, wrong))
+    assert "the credentials are refused (UNAUTHENTICATED)" in said
+    assert "AWS_SECRET_ACCESS_KEY of whoever talks to it" in said
+    assert "locate cred" in load_elsewhere(direct.tracking_uri, without_credentials(os.environ))
+    without = "import sys; sys.modules['boto3'] = None;" + LOAD
+    assert "WrongUse: " in (said := load_elsewhere(direct.tracking_uri, dict(os.environ), without))
+    assert "selfheal-platform[s3]" in said

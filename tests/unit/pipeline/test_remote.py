@@ -25,6 +25,7 @@ REFUSED = ClientError({"Error": {"Code": "SignatureDoesNotMatch", "Message": "no
         ("HTTPConnectionPool(host='x', port=1): Read timed out. (read timeout=120)", "it does not answer"),
         ('Could not connect to the endpoint URL: "http://s3/mlflow"', "it does not answer"),
         ("API request to /a failed with error code 401 != 200", "MLFLOW_TRACKING_USERNAME"),
+        ("PERMISSION_DENIED: Failed to list artifacts in s3://b", "AWS_SECRET_ACCESS_KEY"),
         ("INVALID_PARAMETER_VALUE: Model name cannot be empty", "cannot do it: INVALID_PARAMETER_VALUE"),
     ],
 )
@@ -39,7 +40,7 @@ def test_an_error_is_told_with_its_cause_and_its_own_words(said: str, understood
         (requests.HTTPError("500 Server Error: for url: http://x"), "its log says which"),
         (requests.ConnectionError("('Connection aborted.', RemoteDisconnected())"), "it does not answer"),
         (REFUSED, "credentials are refused"),
-        (NoCredentialsError(), "check AWS_ACCESS_KEY_ID"),
+        (NoCredentialsError(), "AWS_ACCESS_KEY_ID"),
     ],
 )
 def test_an_outage_is_unavailable_whoever_noticed_it(error: Exception, understood: str) -> None:
