@@ -263,6 +263,12 @@ def test_a_uri_that_is_none_is_refused_with_an_example(registry: Registry) -> No
         Registry("mlruns")
 
 
+def test_a_database_is_no_tracking_uri_and_its_password_is_not_repeated() -> None:
+    with pytest.raises(WrongUse, match="used through a server") as refused:
+        Registry("postgresql+psycopg://mlflow:secret@db.example.com/mlflow")
+    assert "secret" not in str(refused.value)
+
+
 @pytest.fixture
 def windows(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("windows")
