@@ -143,21 +143,23 @@ class Registry:
             NoData: When there is no such version.
             Conflict: When somebody else moved the alias meanwhile.
         """
-        with self._asking():
-            promote(self, version)
+        promote(self, version)
 
     def named(self, name: str, alias: str) -> str | None:
         """The version that an alias of a model points to."""
-        found = self._alias(name, alias)
+        with self._asking():
+            found = self._alias(name, alias)
         return None if found is None else str(found.version)
 
     def point(self, name: str, alias: str, version: str) -> None:
         """Point an alias of one model to a version; ``promote`` moves all five."""
-        self._client.set_registered_model_alias(name, alias, version)
+        with self._asking():
+            self._client.set_registered_model_alias(name, alias, version)
 
     def members(self, version: str) -> dict[str, str]:
         """Versions of the detectors of an ensemble, by name."""
-        return dict(json.loads(self._chosen(version).tags.get(MEMBERS, "{}")))
+        with self._asking():
+            return dict(json.loads(self._chosen(version).tags.get(MEMBERS, "{}")))
 
     def rollback(self) -> str:
         """Make the champion before the champion again, with its members; the one put away becomes ``previous``.
@@ -169,8 +171,7 @@ class Registry:
             NoData: When there was no champion before.
             Conflict: When somebody else moved the alias meanwhile.
         """
-        version = self.resolve(f"models:/{MODEL_NAME}@{PREVIOUS}")
-        self.promote(version)
+        self.promote(version := self.resolve(f"models:/{MODEL_NAME}@{PREVIOUS}"))
         return version
 
     def record_verdict(self, version: str, *, accepted: bool, sentence: str, champion: Report | None = None) -> None:
@@ -205,8 +206,7 @@ class Registry:
 
     def champion(self) -> tuple[Ensemble, str] | None:
         """The model in service and its version; None when nothing was promoted yet."""
-        with self._asking():
-            found = self.named(MODEL_NAME, CHAMPION)
+        found = self.named(MODEL_NAME, CHAMPION)
         return None if found is None else (self.load_ensemble(f"models:/{MODEL_NAME}/{found}"), found)
 
     def versions(self) -> list[Version]:
