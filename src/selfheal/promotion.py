@@ -15,10 +15,15 @@ from typing import Protocol
 from selfheal.errors import Conflict
 from selfheal.protocol import MODEL_NAME
 
-__all__ = ["CHALLENGER", "CHAMPION", "PREVIOUS", "Aliases", "promote", "settle"]
+__all__ = ["CHALLENGER", "CHAMPION", "PREVIOUS", "Aliases", "member_name", "promote", "settle"]
 
 CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
 _ROUNDS = 20  # each takes another promotion in between: nobody promotes that often
+
+
+def member_name(detector: str) -> str:
+    """Name of a detector's registered model."""
+    return f"selfheal-{detector.replace('_', '-')}"
 
 
 class Aliases(Protocol):

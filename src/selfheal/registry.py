@@ -34,7 +34,7 @@ from selfheal import __version__
 from selfheal.ensemble import Ensemble, Members
 from selfheal.errors import BadModel, Conflict, NoData, Unavailable, WrongUse
 from selfheal.mlmodel import ACCEPTED, MEMBERS, Version, example, folder_beside, model_folder, parse_uri, scorer, table
-from selfheal.promotion import CHALLENGER, CHAMPION, PREVIOUS, promote
+from selfheal.promotion import CHALLENGER, CHAMPION, PREVIOUS, member_name, promote
 from selfheal.protocol import MODEL_NAME, Instance, ModelInfo
 from selfheal.report import REPORT_FILE, Report
 from selfheal.window import MetricWindow
@@ -55,11 +55,6 @@ _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second f
 
 for noisy in ("mlflow", "alembic"):  # they report at length on each step, and on pip versions that nobody uses
     logging.getLogger(noisy).setLevel(logging.ERROR)
-
-
-def member_name(detector: str) -> str:
-    """Name of a detector's registered model."""
-    return f"selfheal-{detector.replace('_', '-')}"
 
 
 class Registry:
@@ -154,7 +149,12 @@ class Registry:
     def point(self, name: str, alias: str, version: str) -> None:
         """Point an alias of one model to a version; ``promote`` moves all five."""
         with self._asking():
-            self._client.set_registered_model_alias(name, alias, version)
+            try:
+                self._client.set_registered_model_alias(name, alias, version)
+            except MlflowException as error:
+                if "unique constraint" not in str(error).lower():
+                    raise
+                self._client.set_registered_model_alias(name, alias, version)  # somebody made it at the same moment
 
     def members(self, version: str) -> dict[str, str]:
         """Versions of the detectors of an ensemble, by name."""
