@@ -66,6 +66,7 @@ PROGRAMS: tuple[Program, ...] = (
     Program("helm", "helm", "helm.sh/helm/v3/cmd/helm", "v3.19.4"),
     Program("kubeconform", "kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", "v0.7.0", minutes=0.3),
     Program("shop", "shop", ".", "source", ("node",), 0.2),
+    Program("versitygw", "versitygw", "github.com/versity/versitygw/cmd/versitygw", "v1.8.0", (), 2.0),
 )
 BY_NAME = {program.name: program for program in PROGRAMS}
 

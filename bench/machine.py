@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bench.paths import State
@@ -51,7 +51,7 @@ def _lacking(tools: Mapping[str, str]) -> list[str]:
 
 
 def install_packages(say: Say, tools: Mapping[str, str] | None = None) -> None:
-    """Install what is missing with apt-get, without starting any service.
+    """Install what is missing.
 
     Args:
         say: Told what is installed.
@@ -60,9 +60,16 @@ def install_packages(say: Say, tools: Mapping[str, str] | None = None) -> None:
     Raises:
         WrongUse: Where that cannot be done, with the line to run.
     """
-    lacking = missing_packages() if tools is None else _lacking(tools)
-    if not lacking:
-        return
+    if lacking := missing_packages() if tools is None else _lacking(tools):
+        install(lacking, say)
+
+
+def install(lacking: Sequence[str], say: Say) -> None:
+    """Install Debian packages with apt-get, without starting any service.
+
+    Raises:
+        WrongUse: Where that cannot be done, with the line to run.
+    """
     line = f"apt-get install {' '.join(lacking)}"
     if shutil.which("apt-get") is None:
         raise WrongUse(f"these programs are missing: {', '.join(lacking)}. On Debian: {line}")

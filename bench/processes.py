@@ -102,11 +102,11 @@ class Processes:
         text = log.read_text(errors="replace").splitlines()[-lines:] if log.exists() else []
         return "\n".join([f"The end of {log}:", *text])
 
-    def stop(self, name: str, seconds: float = 10) -> bool:
+    def stop(self, name: str, seconds: float = 10, kindly: signal.Signals = signal.SIGTERM) -> bool:
         """End a program that we started, first kindly; True when it ran."""
         pid = self.pid(name)
         if pid is not None:
-            for sig, patience in ((signal.SIGTERM, seconds), (signal.SIGKILL, 5.0)):
+            for sig, patience in ((kindly, seconds), (signal.SIGKILL, 5.0)):
                 try:
                     os.kill(pid, sig)
                 except ProcessLookupError:

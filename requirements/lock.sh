@@ -13,3 +13,4 @@ compile controller pyproject.toml --extra controller
 compile serving pyproject.toml --extra serving
 compile trainer pyproject.toml --extra detect --extra trainer
 compile build --group build
+compile mlflow --group mlflow-server

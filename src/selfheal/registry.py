@@ -14,14 +14,15 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+from selfheal.remote import QUIET, told, why
+
+os.environ.update({**QUIET, **os.environ})
 
 import mlflow
 from mlflow.entities import Metric
@@ -33,6 +34,7 @@ from selfheal import __version__
 from selfheal.ensemble import Ensemble, Members
 from selfheal.errors import BadModel, Conflict, NoData, Unavailable, WrongUse
 from selfheal.mlmodel import ACCEPTED, MEMBERS, Version, example, folder_beside, model_folder, parse_uri, scorer, table
+from selfheal.promotion import CHALLENGER, CHAMPION, PREVIOUS, member_name, promote
 from selfheal.protocol import MODEL_NAME, Instance, ModelInfo
 from selfheal.report import REPORT_FILE, Report
 from selfheal.window import MetricWindow
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
 __all__ = ["CHALLENGER", "CHAMPION", "EXPERIMENT", "PREVIOUS", "Registry", "member_name"]
 
 EXPERIMENT = "selfheal-training"
-CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
 _FLAVOR = "selfheal"
 _BATCH = 500  # metrics in one call; MLflow takes 1,000
 # What the data needs to be read. Our own name is not among them: on a public index it could be anybody's.
@@ -56,11 +57,6 @@ for noisy in ("mlflow", "alembic"):  # they report at length on each step, and o
     logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
-def member_name(detector: str) -> str:
-    """Name of a detector's registered model."""
-    return f"selfheal-{detector.replace('_', '-')}"
-
-
 class Registry:
     """Models in one MLflow. The process's tracking URI becomes this one, since mlflow consults it on its own.
 
@@ -70,8 +66,11 @@ class Registry:
     """
 
     def __init__(self, tracking_uri: str) -> None:
-        if not tracking_uri.startswith(("sqlite:///", "postgresql", "http://", "https://")):
-            raise WrongUse(f"{tracking_uri!r} is no tracking URI: write sqlite:////path/mlflow.db or https://server")
+        if not tracking_uri.startswith(("sqlite:///", "http://", "https://")):
+            raise WrongUse(
+                f"{tracking_uri.partition(':')[0]!r} is no tracking URI: write sqlite:////path/mlflow.db or "
+                "https://server. A database such as PostgreSQL is used through a server (docs/mlflow.md)"
+            )
         self.tracking_uri = tracking_uri
         if (folder := folder_beside(tracking_uri)) is not None:
             folder.mkdir(parents=True, exist_ok=True)
@@ -119,7 +118,7 @@ class Registry:
             log_report(self._client, run_id, ensemble, report)
             log_pages(self._client, run_id, report, context, card)
             log = Logged(run_id, sample, card, report.figures(), int(report.held_back.end.timestamp() * 1000))
-            made = self._members(shares) if shares else {}
+            made = self.members(shares) if shares else {}
             for one in members:
                 name = member_name(one.detector)
                 made[name] = self._register_one(name, one, log, known)
@@ -139,12 +138,28 @@ class Registry:
             NoData: When there is no such version.
             Conflict: When somebody else moved the alias meanwhile.
         """
+        promote(self, version)
+
+    def named(self, name: str, alias: str) -> str | None:
+        """The version that an alias of a model points to."""
         with self._asking():
-            for name, number in {**self._members(version), MODEL_NAME: version}.items():
-                before = self._alias(name, CHAMPION)
-                if before is not None and str(before.version) != number:
-                    self._point(name, PREVIOUS, str(before.version))
-                self._point(name, CHAMPION, number)
+            found = self._alias(name, alias)
+        return None if found is None else str(found.version)
+
+    def point(self, name: str, alias: str, version: str) -> None:
+        """Point an alias of one model to a version; ``promote`` moves all five."""
+        with self._asking():
+            try:
+                self._client.set_registered_model_alias(name, alias, version)
+            except MlflowException as error:
+                if "unique constraint" not in str(error).lower():
+                    raise
+                self._client.set_registered_model_alias(name, alias, version)  # somebody made it at the same moment
+
+    def members(self, version: str) -> dict[str, str]:
+        """Versions of the detectors of an ensemble, by name."""
+        with self._asking():
+            return dict(json.loads(self._chosen(version).tags.get(MEMBERS, "{}")))
 
     def rollback(self) -> str:
         """Make the champion before the champion again, with its members; the one put away becomes ``previous``.
@@ -156,8 +171,7 @@ class Registry:
             NoData: When there was no champion before.
             Conflict: When somebody else moved the alias meanwhile.
         """
-        version = self.resolve(f"models:/{MODEL_NAME}@{PREVIOUS}")
-        self.promote(version)
+        self.promote(version := self.resolve(f"models:/{MODEL_NAME}@{PREVIOUS}"))
         return version
 
     def record_verdict(self, version: str, *, accepted: bool, sentence: str, champion: Report | None = None) -> None:
@@ -192,11 +206,8 @@ class Registry:
 
     def champion(self) -> tuple[Ensemble, str] | None:
         """The model in service and its version; None when nothing was promoted yet."""
-        with self._asking():
-            found = self._alias(MODEL_NAME, CHAMPION)
-        if found is None:
-            return None
-        return self.load_ensemble(f"models:/{MODEL_NAME}/{found.version}"), str(found.version)
+        found = self.named(MODEL_NAME, CHAMPION)
+        return None if found is None else (self.load_ensemble(f"models:/{MODEL_NAME}/{found}"), found)
 
     def versions(self) -> list[Version]:
         """All of the ensemble, the newest first; none where nothing was registered yet."""
@@ -259,9 +270,10 @@ class Registry:
             mlflow.set_tracking_uri(self.tracking_uri)
             mlflow.set_registry_uri(self.tracking_uri)
             try:
-                yield
+                with told(self.tracking_uri):
+                    yield
             except MlflowException as error:
-                raise Unavailable(f"MLflow at {self.tracking_uri} cannot do it: {error}") from error
+                raise Unavailable(f"MLflow at {self.tracking_uri}: {why(f'{error.error_code}: {error}')}") from error
 
     def _experiment(self) -> str:
         found = self._client.get_experiment_by_name(EXPERIMENT)
@@ -335,43 +347,22 @@ class Registry:
 
     def _point(self, name: str, alias: str, version: str) -> None:
         """Set an alias and look whether it stayed."""
-        self._client.set_registered_model_alias(name, alias, version)
-        found = self._alias(name, alias)
-        if found is None or str(found.version) != version:
-            now = "nothing" if found is None else f"version {found.version}"
+        self.point(name, alias, version)
+        if (now := self.named(name, alias)) != version:
             raise Conflict(f"{name}@{alias} was set to version {version} and points to {now}: somebody else moved it")
 
     def _alias(self, name: str, alias: str) -> ModelVersion | None:
-        try:
-            return self._client.get_model_version_by_alias(name, alias)
-        except MlflowException as error:
-            if error.error_code in _ABSENT:
-                return None
-            raise
-
-    def _find(self, uri: str) -> ModelVersion | None:
-        name, alias, number = parse_uri(uri)
-        if alias:
-            return self._alias(name, alias)
-        try:
-            return self._client.get_model_version(name, number)
-        except MlflowException as error:
-            if error.error_code in _ABSENT:
-                return None
-            raise
+        return _there(self._client.get_model_version_by_alias, name, alias)
 
     def _found(self, uri: str) -> ModelVersion:
-        found = self._find(uri)
+        name, alias, number = parse_uri(uri)
+        found = self._alias(name, alias) if alias else _there(self._client.get_model_version, name, number)
         if found is None:
             raise NoData(f"nothing is registered at {uri} in {self.tracking_uri}: run the training pipeline first")
         return found
 
     def _chosen(self, version: str) -> ModelVersion:
         return self._found(f"models:/{MODEL_NAME}/{version}")
-
-    def _members(self, version: str) -> dict[str, str]:
-        """Versions of the detectors of an ensemble, by name."""
-        return dict(json.loads(self._chosen(version).tags.get(MEMBERS, "{}")))
 
     def _report(self, version: ModelVersion) -> Report | None:
         run_id = version.run_id
@@ -383,6 +374,15 @@ class Registry:
             return Report.model_validate_json(text)
         except ValueError as error:
             raise BadModel(f"{REPORT_FILE} of {MODEL_NAME} version {version.version} cannot be read: {error}") from None
+
+
+def _there(ask: Callable[[str, str], ModelVersion], name: str, which: str) -> ModelVersion | None:
+    try:
+        return ask(name, which)
+    except MlflowException as error:
+        if error.error_code in _ABSENT:
+            return None
+        raise
 
 
 def _write(described: Model, model: Ensemble | Members, data: Path, sample: Instance, target: Path) -> None:

@@ -242,6 +242,23 @@ def test_an_alias_that_somebody_else_moved_meanwhile_is_a_conflict(
         registry.promote(second)
 
 
+def test_an_alias_that_somebody_else_made_at_the_same_moment_is_moved(
+    registry: Registry, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = register(registry, trained)
+    real, beaten = mlflow.MlflowClient.set_registered_model_alias, set()
+
+    def late(self: mlflow.MlflowClient, name: str, which: str, number: str) -> None:
+        if (name, which) not in beaten:
+            beaten.add((name, which))
+            raise mlflow.MlflowException('duplicate key value violates unique constraint "registered_model_alias_pk"')
+        real(self, name, which, number)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "set_registered_model_alias", late)
+    registry.promote(version)
+    assert {registry.named(name, CHAMPION) for name in ALL} == {version}
+
+
 def test_a_damaged_model_is_refused(registry: Registry, trained: Trained, tmp_path: Path) -> None:
     version = register(registry, trained)
     for path in (tmp_path / "db").rglob("*.npz"):
@@ -261,6 +278,12 @@ def test_a_uri_that_is_none_is_refused_with_an_example(registry: Registry) -> No
         registry.resolve("runs:/abc/model")
     with pytest.raises(WrongUse, match="sqlite:"):
         Registry("mlruns")
+
+
+def test_a_database_is_no_tracking_uri_and_its_password_is_not_repeated() -> None:
+    with pytest.raises(WrongUse, match="used through a server") as refused:
+        Registry("postgresql+psycopg://mlflow:secret@db.example.com/mlflow")
+    assert "secret" not in str(refused.value)
 
 
 @pytest.fixture
