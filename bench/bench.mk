@@ -11,6 +11,10 @@ down: install  ## end the cluster of .bench and leave the machine as it was
 status: install  ## what of the cluster in .bench runs, and where
 	@$(PY) -m bench status --tier $(TIER)
 
+.PHONY: argocd
+argocd: install  ## Argo CD beside the cluster of .bench; a repository is the file:// URL of a bare clone
+	@$(PY) -m bench.argocd up
+
 .PHONY: deploy
 deploy: install  ## the whole product on the running node bench: shop, history, training, endpoint, controller
 	@$(PY) -m bench.product deploy

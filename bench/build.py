@@ -64,6 +64,7 @@ PROGRAMS: tuple[Program, ...] = (
     Program("coredns", "coredns", "github.com/coredns/coredns", "v1.12.0", ("node",)),
     Program("kube-state-metrics", "kube-state-metrics", "k8s.io/kube-state-metrics/v2", "v2.15.0", ("node",)),
     Program("shop", "shop", ".", "source", ("node",), 0.2),
+    Program("argocd", "argocd", ".", "v3.2.0", ("argocd",), 4.0),
 )
 BY_NAME = {program.name: program for program in PROGRAMS}
 
