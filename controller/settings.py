@@ -70,6 +70,10 @@ class Settings(BaseModel):
         default="",
         description="Every step of a remediation is posted to it as JSON. Empty: none.",
     )
+    argocd_namespace: str = Field(
+        default="argocd",
+        description="Where Argo CD keeps its Applications and settings: openshift-gitops with OpenShift GitOps.",
+    )
     tick_seconds: Seconds = Field(
         default=60.0,
         description="Seconds between two looks at all policy targets: one scrape interval of most clusters.",
