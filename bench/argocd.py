@@ -95,6 +95,7 @@ class ArgoCD:
         processes.wait("argocd-repo", lambda: _listens(ports["repo"]))
         words = ["--redis", cache, "--repo-server", f"127.0.0.1:{ports['repo']}", "--namespace", NAMESPACE]
         words += ["--app-resync", str(_RESYNC), "--metrics-port", str(ports["controller-metrics"])]
+        words += ["--persist-resource-health"]  # else an Application's status does not say how its parts are
         self._start("argocd-controller", words, env | {"HOSTNAME": "argocd-application-controller-0"})
         processes.wait("argocd-controller", lambda: _listens(ports["controller-metrics"]))
 

@@ -13,9 +13,12 @@ from typer.testing import CliRunner
 from bench.argocd import ArgoCD
 from bench.cluster import ApiCluster
 from selfheal.cli.app import app
+from selfheal.policy import API_VERSION
 from tests.integration.conftest import MANIFESTS, wait_until
+from tests.integration.test_admission import REMEDIATION_SPEC
 from tests.support.controller import Controller, Shop, running
 from tests.support.gitops import LEAVE, Application, Repository, manifest, stays
+from tests.support.rights import allowed
 
 pytestmark = [pytest.mark.api, pytest.mark.usefixtures("argocd")]
 
@@ -127,10 +130,18 @@ def test_with_leave_a_rollback_stays_and_is_verified_and_goes_back_when_git_move
     assert "image of app" in status["loan"]["fields"]
     assert status["loan"]["owner"] == f"Argo CD ({namespace})"
     assert stays(lambda: case.shop.image() == V1 and case.application.sync == "Synced", 5)
-    assert "returnedTime" not in case.status()["loan"]
+    assert lent(case) == ["image of app", "template metadata.annotations.bench.selfheal/fault"]
     case.push(manifest("v3"))
     assert case.returned() in ("GitChanged", "TakenBack")
     wait_until(lambda: case.shop.image() == V3 and case.application.sync == "Synced", "Git's value")
+    assert lent(case) == []
+
+
+def lent(case: Case) -> list[str]:
+    """What ``selfheal status`` shows as lent."""
+    words = ["status", "-n", case.shop.namespace, "--json", "--kubeconfig", str(case.shop.cluster.kubeconfig)]
+    shown = json.loads(CliRunner().invoke(app, words, catch_exceptions=False).stdout)
+    return [field for one in shown["lent"] for field in one["loan"]["fields"]]
 
 
 @pytest.mark.usefixtures("controller")
@@ -185,6 +196,38 @@ def test_what_the_older_template_lacks_cannot_be_lent(api_cluster: ApiCluster, n
     assert (case.shop.writes(), case.shop.image()) == ([], V2)
 
 
+@pytest.mark.parametrize(("leave", "replicas"), [([LEAVE], 3), ([], 2)])
+def test_argo_cd_leaves_replicas_alone_that_were_scaled_in_our_name_with_leave(
+    api_cluster: ApiCluster, namespace: str, folder: Path, leave: list[dict[str, Any]], replicas: int
+) -> None:
+    case = Case(api_cluster, namespace, folder, ignores=leave)
+    words = ("patch", "deployment", "cart", "-n", namespace, "--subresource=scale", "--type=merge", "-p")
+    api_cluster.kubectl(*words, '{"spec":{"replicas":3}}', "--field-manager=selfheal-controller")
+
+    def settled() -> bool:
+        found = case.shop.get("deployment", "cart")["spec"]["replicas"]
+        return bool(found == replicas) and case.application.sync == "Synced"
+
+    wait_until(settled, f"{replicas} replicas")
+    assert stays(settled, 6)
+
+
+@pytest.mark.usefixtures("controller")
+def test_memory_is_raised_in_place_without_leave_and_argo_cd_sees_no_difference(
+    api_cluster: ApiCluster, namespace: str, folder: Path
+) -> None:
+    case = Case(api_cluster, namespace, folder)
+    checks = {"stabilizationPeriod": "2s", "timeout": "10s"}
+    case.shop.policy(anomalyType="OOMKilled", action="adjust-resources", verification=checks, undoOnFailure=False)
+    case.push(manifest("v1", "oom"))
+    wait_until(lambda: bool(case.shop.remediations()) and "attempts" in case.status(), "a plan")
+    change = case.status()["attempts"][0]["change"]
+    assert {one["verb"] for one in change["operations"]} == {"Resize"}
+    assert "the size lasts as long as the pods" in change["note"]
+    assert "loan" not in case.ended()
+    assert (case.shop.writes(), case.application.sync) == ([], "Synced")
+
+
 @pytest.mark.usefixtures("controller")
 def test_a_restart_needs_nobodys_leave_and_stays(api_cluster: ApiCluster, namespace: str, folder: Path) -> None:
     case = Case(api_cluster, namespace, folder)
@@ -223,6 +266,15 @@ def written_image(entry: Any) -> str:
     """Which image a write of ours set, by the API server's audit log; the empty text for none."""
     steps = (step for step in entry["requestObject"] if (step["op"], step["path"]) == ("replace", "/spec/template"))
     return next((str(one["value"]["spec"]["containers"][0]["image"]) for one in steps), "")
+
+
+def test_the_right_to_read_applications_is_one_of_argo_cds_namespace_alone(
+    api_cluster: ApiCluster, namespace: str
+) -> None:
+    wanted = [("get", "argoproj.io", "applications"), ("patch", "argoproj.io", "applications")]
+    assert allowed(api_cluster, "argocd", wanted) == set(wanted[:1])
+    assert allowed(api_cluster, namespace, wanted) == allowed(api_cluster, "", wanted) == set()
+    assert allowed(api_cluster, "argocd", [("get", "", "secrets"), ("list", "", "configmaps")]) == set()
 
 
 @pytest.fixture
@@ -288,3 +340,56 @@ def test_without_the_right_to_change_applications_people_are_told_which_manifest
     assert (status["outcome"], status["reason"]) == ("Error", "Forbidden"), status["message"]
     assert "manifests/argocd/rollback.yaml" in status["message"]
     assert case.application.automated is not None
+
+
+SPECS: dict[str, dict[str, Any]] = {
+    "SelfHealingPolicy": {"anomalyType": "CrashLoopBackOff", "action": "rollback"},
+    "Remediation": REMEDIATION_SPEC,
+    "RemediationApproval": {"remediationName": "one", "decision": "Approve", "approver": "admin"},
+    "HealingConfig": {"suspended": False},
+}
+
+
+def own(kind: str, **spec: Any) -> dict[str, Any]:
+    """One of our kinds, as a repository has it."""
+    name = "cluster" if kind == "HealingConfig" else "one"
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": SPECS[kind] | spec}
+
+
+def test_argo_cd_shows_how_our_own_kinds_are(api_cluster: ApiCluster, namespace: str, folder: Path) -> None:
+    words = ("apply", "--server-side", "--field-manager=selfheal", "-f", str(MANIFESTS / "argocd" / "health.yaml"))
+    api_cluster.kubectl(*words)
+    repository = Repository(folder)
+    repository.commit(*(own(kind) for kind in SPECS))
+    application = Application(api_cluster, namespace, repository)
+
+    def shows(**health: str) -> None:
+        wait_until(lambda: health.items() <= application.health().items(), f"{health} of {application.health()}")
+
+    def say(kind: str, **status: Any) -> None:
+        where = (kind, "one", "-n", namespace, "--subresource=status", "--type=merge", "-p")
+        api_cluster.kubectl("patch", *where, json.dumps({"status": status}))
+
+    def ready(status: str, reason: str) -> list[dict[str, str]]:
+        since = "2026-11-23T12:00:00Z"
+        one = {"type": "Ready", "status": status, "reason": reason, "message": "", "lastTransitionTime": since}
+        return [one]
+
+    try:
+        fresh = {"SelfHealingPolicy": "Progressing", "Remediation": "Progressing"}
+        shows(**fresh, RemediationApproval="Healthy", HealingConfig="Healthy")
+        say("SelfHealingPolicy", conditions=ready("True", "Watching"))
+        say("Remediation", outcome="Successful", message="done")
+        shows(SelfHealingPolicy="Healthy", Remediation="Healthy")
+        say("SelfHealingPolicy", conditions=ready("False", "Invalid"))
+        say("Remediation", outcome="Failed", message="no")
+        shows(SelfHealingPolicy="Degraded", Remediation="Degraded")
+        say("SelfHealingPolicy", conditions=ready("False", "Disabled"))
+        repository.commit(
+            *(own(kind) for kind in SPECS if kind != "HealingConfig"), own("HealingConfig", suspended=True)
+        )
+        application.refresh()
+        shows(SelfHealingPolicy="Suspended", HealingConfig="Suspended")
+    finally:
+        application.delete()
+        api_cluster.kubectl("delete", "healingconfig", "cluster", "--ignore-not-found")

@@ -124,6 +124,11 @@ class Application:
         """Whether its status lists an object of this name."""
         return any(one["name"] == name for one in self.get().get("status", {}).get("resources") or [])
 
+    def health(self) -> dict[str, str]:
+        """Health of each object that its status lists, by kind."""
+        listed = self.get().get("status", {}).get("resources") or []
+        return {one["kind"]: one.get("health", {}).get("status", "") for one in listed}
+
     @property
     def automated(self) -> Any:
         """``spec.syncPolicy.automated``; None where it is off."""

@@ -101,7 +101,7 @@ def _print(
     _section("Last remediations", columns, [_remediation_row(one) for one in ended], "none has ended yet")
     if lent:
         columns = ["NAMESPACE", "NAME", "TARGET", "OWNER", "SINCE", "FIELDS"]
-        _section("Lent by their owner, until Git moves on", columns, [_loan_row(one) for one in lent], "")
+        _section("Lent by their owner", columns, [_loan_row(one) for one in lent], "")
 
 
 def _section(title: str, columns: list[str], rows: Iterable[list[str]], empty: str) -> None:
