@@ -16,6 +16,7 @@ from controller.model import Conclude, Finish, Propose, Resource
 from controller.owners import Owner, owner_of
 from controller.reconcile import advance
 from selfheal.policy import Action, Mode, Parameters
+from selfheal.remediation import Outcome
 from tests.unit.controller import objects
 from tests.unit.controller.actions.server import request
 from tests.unit.controller.argo import CART, HISTORY, LEAVE, application, bad_image, entry, owned
@@ -206,7 +207,11 @@ def test_the_machine_does_not_write_a_template_because_the_application_may_be_ch
     fresh = progress(unknown, remediation(unknown.ref, owner), owner)
     change = ACTIONS[Action.ROLLBACK].plan(request(unknown, rollback={"gitops": "Application"}))
     planned = replace(fresh, remediation=after(fresh, Propose(Action.ROLLBACK), change=change))
-    assert isinstance(advance(planned), Finish)
+    end = advance(planned)
+    assert isinstance(end, Finish)
+    assert (end.outcome, end.reason) == (Outcome.OBSERVED, "OwnedByArgoCD")
+    assert "Would have done: image of app: registry.local/shop:2 -> registry.local/shop:1." in end.message
+    assert "`argocd app rollback shop`" in end.message
     step = advance(replace(planned, workload=owned(bad_image(), application())))
     assert isinstance(step, Conclude)
     assert step.judgement.reason == "PlanTooOld"

@@ -15,7 +15,7 @@ from controller.cluster.paths import item
 from controller.history import beyond_limit
 from controller.model import Apply, Propose, Resource, Workload
 from controller.returning import due, letting_go
-from selfheal.errors import Refused
+from selfheal.errors import Forbidden, Refused
 from selfheal.policy import Action, AnomalyType, Policy
 from selfheal.remediation import AttemptResult, Outcome, Remediation, with_condition
 from selfheal.takingback import taken_back
@@ -183,6 +183,55 @@ def test_the_healer_lets_go_when_git_moves_on_and_says_so() -> None:
     before = len(scene.stage.api.stored)
     scene.stage.healer.consider(KEY)
     assert len(scene.stage.api.stored) == before
+
+
+def read(stage: Stage) -> Workload:
+    """The workload as the controller reads it."""
+    found = stage.cluster.read.workload(KEY)
+    assert found is not None
+    return found
+
+
+def test_the_application_and_argo_cds_settings_are_read_with_the_workload() -> None:
+    stage = Scene().stage
+    assert (read(stage).application or {})["metadata"]["name"] == "shop"
+    assert read(stage).argocd is None
+    stage.api.store(item("v1", "ConfigMap", "argocd", "argocd-cm"), {"metadata": {"name": "argocd-cm"}, "data": {}})
+    assert read(stage).argocd is not None
+
+
+def test_an_application_that_does_not_list_the_workload_is_not_its_owner() -> None:
+    stage = Scene().stage
+    stage.api.store(SHOP, application(ignores=[LEAVE], resources=[]))
+    assert read(stage).application is None
+
+
+def test_an_application_that_may_not_be_read_is_not_known_and_not_asked_for_again_at_once() -> None:
+    stage = Scene().stage
+    asked: list[str] = []
+    get = stage.api.get
+
+    def forbidden(path: str) -> Resource | None:
+        asked.append(path)
+        if path == SHOP:
+            raise Forbidden(path)
+        return get(path)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(stage.api, "get", forbidden)
+        assert read(stage).application is None
+        assert read(stage).application is None
+    assert asked.count(SHOP) == 1
+
+
+def test_an_application_of_another_namespace_is_looked_for_there() -> None:
+    stage = Scene().stage
+    live = stage.api.objects[CART]
+    live["metadata"]["annotations"]["argocd.argoproj.io/tracking-id"] = "team_shop:apps/Deployment:shop/cart"
+    assert read(stage).application is None
+    found = application(metadata={"name": "shop", "namespace": "team", "uid": "u"})
+    stage.api.store(item("argoproj.io/v1alpha1", "Application", "team", "shop"), found)
+    assert (read(stage).application or {})["metadata"]["namespace"] == "team"
 
 
 def test_every_tick_looks_at_what_is_lent_and_without_a_policy_too() -> None:

@@ -117,14 +117,15 @@ def test_without_an_older_sync_or_in_the_middle_of_one_it_is_refused(found: Reso
     assert refused.value.reason == reason
 
 
-def written(**more: Any) -> Progress:
+def written(found: Resource | None = None, **more: Any) -> Progress:
     """The rollback is written."""
-    owner = policy(parameters=WAY)
-    fresh = progress(SICK, remediation(SICK.ref, owner), owner)
-    change = ACTIONS[Action.ROLLBACK].plan(replace(request(SICK, **WAY), mark="rem-1/1"))
+    owner, found = policy(parameters=WAY), found or application()
+    sick = replace(SICK, application=found)
+    fresh = progress(sick, remediation(SICK.ref, owner), owner)
+    change = ACTIONS[Action.ROLLBACK].plan(replace(request(sick, **WAY), mark="rem-1/1"))
     planned = replace(fresh, remediation=after(fresh, Propose(Action.ROLLBACK), change=change))
     assert not is_begun(planned)
-    there = replace(planned, workload=replace(SICK, application=patched(application(), change)))
+    there = replace(planned, workload=replace(sick, application=patched(found, change)))
     assert is_written(there)
     return replace(there, remediation=after(there, Apply()), **more)
 
@@ -175,6 +176,23 @@ def test_who_turns_the_automation_on_or_syncs_something_else_has_taken_it_back(c
         done["status"]["operationState"] = {"phase": "Succeeded", "operation": {"sync": {"revision": "ccc"}}}
     judgement = judge(replace(state, workload=replace(SICK, application=done)))
     assert (judgement.outcome, judgement.reason) == (Outcome.FAILED, "RevertedByOwner")
+
+
+def test_automation_that_somebody_has_turned_on_again_is_not_overwritten_by_letting_go() -> None:
+    found = application(spec={"syncPolicy": {"automated": AUTOMATED}})
+    state = written(found)
+    _, now = attempt_of(state)
+    theirs = started(now, phase="Succeeded")
+    theirs["spec"]["syncPolicy"] = {"automated": {"prune": False}}
+    attempt = state.remediation.status.attempts[0].model_copy(update={"reason": "RevertedByOwner"})
+    status = state.remediation.status.model_copy(update={"attempts": (attempt,)})
+    gone = replace(
+        state,
+        remediation=state.remediation.model_copy(update={"status": status}),
+        workload=replace(SICK, application=theirs),
+    )
+    (left,) = undo_now(gone)
+    assert {step["path"] for step in left.patch} == {"/metadata/annotations/aiops.example.com~1remediation"}
 
 
 def test_a_sync_that_failed_is_a_fix_that_failed_and_is_undone() -> None:
