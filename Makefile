@@ -56,6 +56,7 @@ test-unit: install  ## tests of pure code, no server
 .PHONY: test-api
 test-api: install  ## integration tests: real API server, Prometheus, MLflow and KServe server, no root
 	$(PY) -m bench build --tier api
+	$(PY) -m bench.argocd build
 	$(PY) -m pytest tests/integration
 
 .PHONY: test-node

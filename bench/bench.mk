@@ -19,6 +19,10 @@ status: install  ## what of the cluster in .bench runs, and where
 install-in-cluster: install  ## the whole product in the node bench as pods: images, MLflow, chart, training, endpoint, controller (root)
 	@$(PY) -m bench.incluster deploy
 
+.PHONY: argocd
+argocd: install  ## Argo CD beside the cluster of .bench; a repository is the file:// URL of a bare clone
+	@$(PY) -m bench.argocd up
+
 .PHONY: deploy
 deploy: install  ## the whole product on the running node bench: shop, history, training, endpoint, controller
 	@$(PY) -m bench.product deploy

@@ -67,6 +67,7 @@ PROGRAMS: tuple[Program, ...] = (
     Program("kubeconform", "kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", "v0.7.0", minutes=0.3),
     Program("shop", "shop", ".", "source", ("node",), 0.2),
     Program("versitygw", "versitygw", "github.com/versity/versitygw/cmd/versitygw", "v1.8.0", (), 2.0),
+    Program("argocd", "argocd", ".", "v3.2.0", ("argocd",), 4.0),
 )
 BY_NAME = {program.name: program for program in PROGRAMS}
 

@@ -61,7 +61,7 @@ class Addresses:
     @classmethod
     def free(cls) -> Addresses:
         """Loopback with ports nobody uses, so that many clusters live side by side."""
-        return cls("127.0.0.1", *_free_ports(6))
+        return cls("127.0.0.1", *free_ports(6))
 
     @classmethod
     def node(cls) -> Addresses:
@@ -74,7 +74,8 @@ class Addresses:
         return f"https://{self.host}:{self.api}"
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """So many ports of the loopback address that nobody uses."""
     probes = [socket.socket() for _ in range(count)]
     try:
         for probe in probes:

@@ -8,6 +8,7 @@ from typing import Any
 
 from jsonpointer import JsonPointer
 
+from controller.lending import loan_of
 from controller.model import Progress, Resource, Workload
 from controller.patching import MISSING
 from selfheal.policy import REMEDIATION_ANNOTATION
@@ -43,11 +44,10 @@ def holds(live: Resource, path: str, value: Any) -> bool:
 def is_written(progress: Progress) -> bool:
     """Whether the newest attempt's change is in the cluster, whatever its record says."""
     workload, operations = progress.workload, _operations(progress)
-    marked = _is_marked(progress)
     return (
         workload is not None
         and is_begun(progress)
-        and all(marked if has_mark(one) else is_in_effect(one, workload) for one in operations)
+        and all(_is_marked(progress, one) if has_mark(one) else is_in_effect(one, workload) for one in operations)
     )
 
 
@@ -65,7 +65,7 @@ def _has_trace(progress: Progress, workload: Workload, operation: Operation) -> 
         said = progress.remediation.status.condition(ConditionType.APPLIED)
         return said is not None and said.reason == WRITING and is_in_effect(operation, workload)
     if has_mark(operation):
-        return _is_marked(progress)
+        return _is_marked(progress, operation)
     return object_of(operation, workload) is not None and is_in_effect(operation, workload)
 
 
@@ -74,10 +74,12 @@ def _operations(progress: Progress) -> tuple[Operation, ...]:
     return attempts[-1].change.operations if attempts else ()
 
 
-def _is_marked(progress: Progress) -> bool:
-    """Whether the target carries the mark of the newest attempt."""
+def _is_marked(progress: Progress, operation: Operation) -> bool:
+    """Whether the object of an operation, the target or its Application, carries the mark of the newest attempt."""
     ours = mark(progress.remediation.name, len(progress.remediation.status.attempts))
-    return progress.workload is not None and progress.workload.annotations.get(REMEDIATION_ANNOTATION) == ours
+    live = object_of(operation, progress.workload) if progress.workload is not None else None
+    annotations = (live or {"metadata": {}})["metadata"].get("annotations") or {}
+    return bool(annotations.get(REMEDIATION_ANNOTATION) == ours)
 
 
 def announced(status: RemediationStatus, now: datetime) -> RemediationStatus:
@@ -121,7 +123,8 @@ def _step_holds(step: Mapping[str, Any], live: Resource) -> bool:
 
 def object_of(operation: Operation, workload: Workload) -> Resource | None:
     """The object of an operation, as far as the bundle has it."""
-    candidates = (workload.resource, *workload.pods, *workload.autoscalers)
+    above = () if workload.application is None else (workload.application,)
+    candidates = (workload.resource, *workload.pods, *workload.autoscalers, *above)
     return next((one for one in candidates if one["metadata"].get("uid") == operation.uid), None)
 
 
@@ -148,6 +151,7 @@ def applied(status: RemediationStatus, progress: Progress, reason: str) -> Remed
                 status.conditions, ConditionType.APPLIED, "True", reason, message, progress.now
             ),
             "times": status.times.model_copy(update={"applied": progress.now, "recovered": None}),
+            "loan": loan_of(progress, last),
             "message": f"{last.action} is written: {message}",
             "reason": reason,
             "next_step_time": None,

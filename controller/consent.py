@@ -8,21 +8,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from controller.model import Progress
+from controller.model import Progress, Workload
 from controller.stored import Answer
 from selfheal.policy import Action, Policy
-from selfheal.remediation import Attempt, RemediationStatus
+from selfheal.remediation import Attempt, Remediation, RemediationStatus
 
 
 def policy_now(progress: Progress) -> Policy | None:
     """The policy that opened the Remediation; None when it is gone, disabled, or about something else now."""
-    policy, spec = progress.policy, progress.remediation.spec
+    return progress.policy if is_wanted(progress.policy, progress.remediation, progress.workload) else None
+
+
+def is_wanted(policy: Policy | None, remediation: Remediation, workload: Workload | None) -> bool:
+    """Whether the policy that opened a Remediation is there, enabled, and still about it and its workload."""
+    spec = remediation.spec
     if policy is None or policy.uid != spec.policy_ref.uid or not policy.spec.enabled:
-        return None
-    if policy.spec.anomaly_type is not spec.anomaly.type or policy.target_namespace != progress.remediation.namespace:
-        return None
-    workload = progress.workload
-    return policy if workload is None or policy.spec.selector.matches(workload.labels) else None
+        return False
+    if policy.spec.anomaly_type is not spec.anomaly.type or policy.target_namespace != remediation.namespace:
+        return False
+    return workload is None or policy.spec.selector.matches(workload.labels)
 
 
 def actions_of(policy: Policy) -> tuple[Action, ...]:

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from itertools import filterfalse
 
 from controller.incidents import WRITTEN, ended, lasting, may_repeat, of_target, taken_back_at
+from controller.leave import why_not
 from controller.model import Resource, Situation, Symptom, Workload
 from controller.owners import autoscalers, owner_of
 from controller.rollouts import Rollout, in_progress
@@ -20,8 +21,6 @@ STORM_FLOOR = 5
 HOUR = timedelta(hours=1)
 
 _UNTIL = "nothing more until the incident clears or the policy is edited"
-_FREE_TO_ADD = frozenset({Action.RESTART, Action.NOTIFY_ONLY, Action.ADJUST_RESOURCES})
-"""Under a GitOps tool or Helm: a restart and an in-place resize touch nothing of theirs (design gitops.md)."""
 
 
 def standing(workload: Workload, config: HealingConfig) -> Refused | None:
@@ -220,6 +219,12 @@ def effective_mode(policy: Policy, workload: Workload, action: Action | None = N
     return (Mode.OBSERVE, owner) if owner else (policy.spec.mode, "")
 
 
+def held_by(workload: Workload) -> str:
+    """The reason of an Observed Remediation whose workload is somebody else's: ``OwnedByArgoCD``, ``OwnedByOther``."""
+    tool = owner_of(workload.resource)
+    return tool.reason if tool is not None else "OwnedByOther"
+
+
 def _foreign_owner(policy: Policy, workload: Workload, action: Action) -> str:
     labels = workload.labels
     operator = _controller_of(workload.resource)
@@ -228,9 +233,9 @@ def _foreign_owner(policy: Policy, workload: Workload, action: Action) -> str:
         return f"{operator} controls {workload.ref.workload} and would take a change back: change it there"
     if any(label == "olm.owner" or label.startswith("olm.owner.") for label in labels) and not evicts:
         return f"the Operator Lifecycle Manager ({labels.get('olm.owner', 'OLM')}) owns {workload.ref.workload}"
-    tool = owner_of(workload.resource)
-    if tool is not None and action not in _FREE_TO_ADD:
-        return f"{tool} owns the template of {workload.ref.workload}: change it there"
+    held = why_not(workload, action, policy.spec.parameters)
+    if held:
+        return held
     if action is Action.SCALE and autoscalers(workload, "ScaledObject"):
         return f"a KEDA ScaledObject decides about the replicas of {workload.ref.workload}"
     if action is Action.ADJUST_RESOURCES and any(map(_writes, autoscalers(workload, "VerticalPodAutoscaler"))):

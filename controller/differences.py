@@ -10,6 +10,7 @@ from typing import Any
 
 from controller.model import Resource
 from controller.patching import MISSING, line, look
+from selfheal.policy import GROUP
 
 Leaves = dict[tuple[str, ...], Any]
 _LISTS = ("containers", "initContainers")
@@ -29,6 +30,42 @@ def template_diff(old: Resource, new: Resource) -> str:
     before, after = _leaves(_without_containers(old)), _leaves(_without_containers(new))
     lines += [line(f"template {'.'.join(path)}", was, now) for path, was, now in _changes(before, after)]
     return "\n".join(lines)
+
+
+_KEYS = ("name", "mountPath", "devicePath", "containerPort", "ip", "topologyKey", "key")
+"""What tells entries of a list apart, as server-side apply does; without one of them the list is one value."""
+_RESTARTS = (f"{GROUP}/restarted-by", "kubectl.kubernetes.io/restartedAt")
+
+
+def unset(old: Resource, new: Resource) -> list[str]:
+    """Fields of a pod template, or entries of its lists, that another one lacks: ``spec.containers.app.env.LOG``.
+
+    Annotations with which a restart is made are nobody's and do not count.
+    """
+    return [".".join(path) for path in _unset(old, new, ()) if path[-1] not in _RESTARTS]
+
+
+def _unset(old: Any, new: Any, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    before, after = _entries(old), _entries(new)
+    if before is None or after is None:
+        return
+    for key, value in before.items():
+        if key in after:
+            yield from _unset(value, after[key], (*above, key))
+        elif value is not None:
+            yield (*above, key)
+
+
+def _entries(value: Any) -> Mapping[str, Any] | None:
+    """What a value holds, by name; None where it is one value."""
+    if isinstance(value, Mapping):
+        return value
+    if not isinstance(value, list) or not all(isinstance(one, Mapping) for one in value):
+        return None
+    if not value:
+        return {}
+    key = next((one for one in _KEYS if all(one in entry for entry in value)), None)
+    return None if key is None else {str(entry[key]): entry for entry in value}
 
 
 def _containers(old: Resource, new: Resource) -> Iterator[str]:

@@ -14,6 +14,7 @@ from controller.eviction import is_live, is_ready
 from controller.facts import condition, count, died_at, is_observed, moment, since, spec_replicas, state, statuses
 from controller.model import Finding, Progress, Resource, Workload
 from controller.resizing import resizes
+from controller.syncing import synced
 from selfheal.policy import FIELD_MANAGER, AnomalyType
 from selfheal.protocol import Prediction
 from selfheal.remediation import Attempt, Source
@@ -103,12 +104,14 @@ def spec_kept(workload: Workload, attempt: Attempt, applied: datetime) -> tuple[
     """The spec is still what was written.
 
     Returns:
-        The finding, and the reason where it does not hold: ``RevertedByOwner`` or where a resize stands.
+        The finding, and the reason where it does not hold: ``RevertedByOwner`` or where a resize or a sync stands.
     """
     gone = missing_values(attempt.change.expected, workload.resource)
     if gone:
         who = _last_writer(workload.resource, applied)
         return Finding("SpecKept", False, f"{who} has changed {', '.join(gone)} since"), "RevertedByOwner"
+    if (sync := synced(workload, attempt)) is not None:
+        return sync
     if (unfinished := resizes(workload, attempt)) is not None:
         return unfinished
     resized = any(one.verb == "Resize" for one in attempt.change.operations)

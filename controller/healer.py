@@ -17,6 +17,7 @@ from controller.cluster import Cluster, Key
 from controller.coordination import budget_left
 from controller.idling import rests
 from controller.incidents import is_over
+from controller.lender import Lender
 from controller.logs import log
 from controller.metrics import Metrics
 from controller.model import Decision, Resource, Situation, Symptom, Workload
@@ -83,6 +84,7 @@ class Healer:
         self._wake = wake
         self.recorder = Recorder(cluster.healthy, world, settings.namespace, cluster.read.workload)
         self._stepper = Stepper(cluster, world, verdicts, teller, clock)
+        self._lender = Lender(cluster, world, teller)
         self._opening = threading.Lock()
         self._ticks = 0
         self._roots = Roots()
@@ -123,7 +125,8 @@ class Healer:
 
     def consider(self, key: Key) -> float | None:
         """Look closely at a workload without an open Remediation, and open one if a policy wants it."""
-        if not self._world.opted_in(key.namespace) or not self._world.policies_for(key.namespace):
+        lent = [one for one in self._world.closed_for(key) if one.status.owes]
+        if not self._world.opted_in(key.namespace) or not (lent or self._world.policies_for(key.namespace)):
             return None
         suspicious = self._world.suspicious(key)
         workload = self._cluster.read.workload(key)
@@ -133,6 +136,7 @@ class Healer:
         self._world.confirm(key, suspicious, workload)
         workload = self._world.remembering(key, workload)
         now = self._clock()
+        self._lender.give_back(workload, lent, now)
         found = self._roots.linked(workload, symptoms(workload, now), now)
         self._world.diagnose(key, bool(found))
         verdict = self._verdicts.ask(workload) if found else self._verdicts.newest(str(key))
@@ -235,12 +239,12 @@ class Healer:
         return self._settings.tick_seconds * random.uniform(0.9, 1.1)
 
     def _waiting(self) -> set[Key]:
-        """Workloads that might be sick, have an open Remediation, or one whose incident is not known to be over."""
+        """Workloads that might be sick, have an open Remediation, one whose incident goes on, or something lent."""
         there = self._world.living()
         unsettled = (
             one
             for one in self._world.remediations()
-            if one.is_open or (one.spec.target.uid in there and not is_over(one))
+            if one.is_open or (one.spec.target.uid in there and (one.status.owes or not is_over(one)))
         )
         return {target_key(one) for one in unsettled} | set(self._world.suspects())
 

@@ -18,7 +18,8 @@ def beyond_limit(
 ) -> list[Remediation]:
     """Closed Remediations of one policy beyond its history limit, the oldest ones.
 
-    Those of an incident that goes on stay: they are what stops the controller from trying for ever.
+    Those of an incident that goes on stay: they are what stops the controller from trying for ever. So do those that
+    have something lent.
 
     Args:
         remediations: Of the policy, in any order.
@@ -27,9 +28,15 @@ def beyond_limit(
     """
     closed = sorted((one for one in remediations if not one.is_open), key=ended, reverse=True)
     if policy is None:
-        return closed[ORPHANS:]
+        return [one for one in closed[ORPHANS:] if not _owes(one, living)]
     kept = _of_open_incidents(closed, max(policy.spec.max_retries, 1), living)
-    return [one for one in closed[policy.spec.remediation_history_limit :] if _name(one) not in kept]
+    beyond = closed[policy.spec.remediation_history_limit :]
+    return [one for one in beyond if _name(one) not in kept and not _owes(one, living)]
+
+
+def _owes(one: Remediation, living: Collection[str]) -> bool:
+    """Whether it says what of a living workload is lent: only by it that is returned."""
+    return one.status.owes and one.spec.target.uid in living
 
 
 def _of_open_incidents(newest_first: Sequence[Remediation], most: int, living: Collection[str]) -> set[tuple[str, str]]:

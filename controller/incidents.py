@@ -11,7 +11,9 @@ from selfheal.policy import Action, Policy
 from selfheal.remediation import Attempt, AttemptResult, ConditionType, Outcome, Remediation
 from selfheal.takingback import UNDONE_BY_PERSON
 
-REPEATABLE = frozenset({"SuspendedTooLong", "PolicyGone", "OutsideWindow", "RolloutInProgress", "CannotTell"})
+REPEATABLE = frozenset(
+    {"SuspendedTooLong", "PolicyGone", "OutsideWindow", "RolloutInProgress", "CannotTell", "SyncInProgress"}
+)
 """Reasons of outcome Skipped that were about a moment, not about the incident."""
 
 WRITTEN = frozenset(

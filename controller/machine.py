@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from controller.applied import is_begun, with_seen
 from controller.causes import REPEATS, sensible
 from controller.consent import actions_of, policy_now, shown
-from controller.coordination import disturbs_rollout, effective_mode, standing
+from controller.coordination import disturbs_rollout, effective_mode, held_by, standing
+from controller.leave import fits
 from controller.model import (
     Apply,
     Conclude,
@@ -203,8 +204,11 @@ def _planned(progress: Progress, status: RemediationStatus, last: Attempt) -> St
         return against
     mode, owner = effective_mode(policy, _there(progress), last.action)
     if mode is Mode.OBSERVE:
-        reason = "OwnedByOther" if owner else "ObserveMode"
-        return Finish(Outcome.OBSERVED, reason, f"{owner}. Would have done: {last.change.diff}".removeprefix(". "))
+        told = f"{owner}. Would have done: {last.change.diff}. {last.change.note if owner else ''}"
+        reason = held_by(_there(progress)) if owner else "ObserveMode"
+        return Finish(Outcome.OBSERVED, reason, told.removeprefix(". ").rstrip(". ") + ("." if owner else ""))
+    if not fits(last.change, _there(progress), policy.spec.parameters):
+        return Conclude(AttemptResult.ERROR, Judgement(Outcome.ERROR, (), "PlanTooOld"))
     if mode is Mode.APPROVE:
         return _approval(progress, status, last)
     return _apply(progress, last, policy.spec.verification.timeout)

@@ -74,6 +74,8 @@ class Workload:
         noted: The same by a note from when it was healthy, which any replica may have made; 0 where there is none.
         bare_since: When what explained that it has none went, as this process saw it; None where nothing did.
         recorded: Names of revisions that were noted as healthy while they were, the newest note first.
+        application: The Argo CD Application that has it by its own status; None where none does or it may not be read.
+        argocd: Argo CD's settings (ConfigMap argocd-cm), where an Application has it and they may be read.
     """
 
     ref: TargetRef
@@ -90,6 +92,8 @@ class Workload:
     noted: int = 0
     bare_since: datetime | None = None
     recorded: tuple[str, ...] = ()
+    application: Resource | None = None
+    argocd: Resource | None = None
 
     @property
     def annotations(self) -> Mapping[str, str]:

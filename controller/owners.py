@@ -9,6 +9,8 @@ from controller.model import Resource, Workload
 ARGO_TRACKING = "argocd.argoproj.io/tracking-id"
 ARGO_MANAGER = "argocd"
 """How the names of Argo CD's field managers start; label tracking leaves no other trace that is Argo CD's alone."""
+INSTANCE_LABEL = "app.kubernetes.io/instance"
+"""Names the Application where Argo CD tracks by label. Charts set it too, so alone it says nothing."""
 FLUX_LABELS = ("kustomize.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/name")
 HELM_RELEASE = "meta.helm.sh/release-name"
 HELM_NAMESPACE = "meta.helm.sh/release-namespace"
@@ -21,7 +23,7 @@ class Owner:
     Attributes:
         tool: ``Argo CD``, ``Flux`` or ``Helm``.
         name: Of the Application, Kustomization or release; empty when only its tool can be told.
-        namespace: Of the Helm release.
+        namespace: Of the Helm release, or of an Application that is not in Argo CD's own namespace.
     """
 
     tool: str
@@ -47,15 +49,27 @@ def owner_of(resource: Resource) -> Owner | None:
     metadata = resource.get("metadata", {})
     annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
     if ARGO_TRACKING in annotations:
-        return Owner("Argo CD", annotations[ARGO_TRACKING].partition(":")[0])
-    if any(str(entry.get("manager", "")).startswith(ARGO_MANAGER) for entry in metadata.get("managedFields") or ()):
-        return Owner("Argo CD")
+        return _argocd(str(annotations[ARGO_TRACKING]).partition(":")[0])
+    if any(map(_by_argocd, metadata.get("managedFields") or ())):
+        return _argocd(str(labels.get(INSTANCE_LABEL, "")))
     flux = next((labels[label] for label in FLUX_LABELS if label in labels), None)
     if flux is not None:
         return Owner("Flux", flux)
     if HELM_RELEASE in annotations:
         return Owner("Helm", annotations[HELM_RELEASE], annotations.get(HELM_NAMESPACE, ""))
     return None
+
+
+def _by_argocd(entry: Resource) -> bool:
+    """Whether Argo CD has applied something: of its own objects it writes the status too."""
+    written = set(entry.get("fieldsV1") or ()) != {"f:status"}
+    return written and str(entry.get("manager", "")).startswith(ARGO_MANAGER)
+
+
+def _argocd(instance: str) -> Owner:
+    """Argo CD calls an Application of another namespace than its own ``namespace_name``."""
+    namespace, _, name = instance.rpartition("_")
+    return Owner("Argo CD", name, namespace)
 
 
 def autoscaler_kind(autoscaler: Resource) -> str:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from controller.applied import holds, is_in_effect
+from controller.applied import holds, is_in_effect, object_of
 from controller.model import Progress, Resource, Workload
 from controller.resizing import REVERTED
 from selfheal.policy import FIELD_MANAGER, GROUP
 from selfheal.remediation import Operation, undo_of
+from selfheal.takingback import overwrites
 
 _OURS = f"/metadata/annotations/{GROUP}~1"
 _MANAGED = "/metadata/managedFields"
@@ -39,12 +40,12 @@ def is_restored(progress: Progress) -> bool:
 
 def _left(operation: Operation, workload: Workload) -> Operation | None:
     """What remains to be done of one undo: all of it where our values are still there, else only to let go."""
-    everything = (workload.resource, *workload.pods, *workload.autoscalers)
-    live = next((one for one in everything if one["metadata"].get("uid") == operation.uid), None)
+    live = object_of(operation, workload)
     tests = [step for step in operation.patch if step["op"] == "test"]
-    if live is None or all(holds(live, step["path"], step.get("value")) for step in tests):
+    ours = live is None or all(holds(live, step["path"], step.get("value")) for step in tests)
+    if live is None or (ours and not overwrites(operation, live)):
         return operation
-    letting_go = (*_annotations(operation, live), *(_managed(live) if operation.verb == "Patch" else ()))
+    letting_go = (*_annotations(operation, live), *(entries_of(live) if operation.verb == "Patch" else ()))
     return operation.model_copy(update={"patch": letting_go, "resource_version": ""}) if letting_go else None
 
 
@@ -55,10 +56,15 @@ def _annotations(operation: Operation, live: Resource) -> Iterator[dict[str, Any
     return (step for step in ours if step["path"] in kept)
 
 
-def _managed(live: Resource) -> Iterator[dict[str, Any]]:
-    """Remove our entries of the object itself, the last first, so that the places of the others stay."""
+def entries_of(live: Resource, *, of_subresources: bool = False) -> Iterator[dict[str, Any]]:
+    """Steps that remove our entries from ``managedFields``, the last first, so that the places of the others stay.
+
+    Args:
+        live: The object.
+        of_subresources: Whether those go too that were made through a subresource, as replicas are.
+    """
     entries = list(enumerate(live["metadata"].get("managedFields") or ()))
     for place, entry in reversed(entries):
-        if entry.get("manager") == FIELD_MANAGER and not entry.get("subresource"):
+        if entry.get("manager") == FIELD_MANAGER and (of_subresources or not entry.get("subresource")):
             yield {"op": "test", "path": f"{_MANAGED}/{place}/manager", "value": FIELD_MANAGER}
             yield {"op": "remove", "path": f"{_MANAGED}/{place}"}

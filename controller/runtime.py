@@ -93,7 +93,8 @@ class Runtime:
         patience = min(settings.api_timeout_seconds, settings.renew_deadline_seconds / 2)
         api = Api.connect(kubeconfig, patience)
         lease = LeaseStore(api, settings.namespace, SERVICE_ACCOUNT, settings.lease_seconds, api.clock.now)
-        return cls(settings, Cluster.connect(kubeconfig, settings.api_timeout_seconds), lease)
+        cluster = Cluster.connect(kubeconfig, settings.api_timeout_seconds, settings.argocd_namespace)
+        return cls(settings, cluster, lease)
 
     def __copy__(self) -> Runtime:
         """Itself: kopf copies its memo for every object that it watches."""

@@ -105,6 +105,10 @@ class Settings(BaseModel):
         default="",
         description="Name of this cluster in the source of events. Empty: the source does not name one.",
     )
+    argocd_namespace: str = Field(
+        default="argocd",
+        description="Where Argo CD keeps its Applications and settings: openshift-gitops with OpenShift GitOps.",
+    )
     tick_seconds: Seconds = Field(
         default=60.0,
         description="Seconds between two looks at all policy targets: one scrape interval of most clusters.",

@@ -125,6 +125,13 @@ class Teller:
         if policy.namespace:
             self._event(owner, reason, note, step, kind, target)
 
+    def returned(self, remediation: Remediation, now: datetime) -> None:
+        """What was lent went back to its owner."""
+        loan = remediation.status.loan
+        if loan is not None:
+            note = f"{', '.join(loan.fields)} is {loan.owner}'s again ({loan.reason})"
+            self._tell(remediation, "Returned", "LoanReturned", note, now)
+
     def refused(self, workload: Workload, decision: Decision) -> None:
         """A rule held back what a policy wanted: told once an hour, not at every look."""
         policy = decision.policy

@@ -24,11 +24,12 @@ from controller.evidence import (
 from controller.leaks import still_leaks
 from controller.model import Finding, Judgement, Progress
 from controller.resizing import DEFERRED, IN_PROGRESS, INFEASIBLE, REVERTED
+from controller.syncing import SYNCING
 from selfheal.policy import Action, AnomalyType, Verification
 from selfheal.remediation import Outcome, RemediationStatus, Source
 
-WAITED_FOR = frozenset({DEFERRED, IN_PROGRESS})
-"""Where a resize may stand without having failed, until the time is up."""
+WAITED_FOR = frozenset({DEFERRED, IN_PROGRESS, SYNCING})
+"""Where a resize or a sync may stand without having failed, until the time is up."""
 LEAK = "UnboundedLeak"
 USELESS = frozenset({REVERTED, INFEASIBLE, LEAK})
 """Reasons of failed attempts after which the same action is not tried again."""

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from controller.eviction import is_live, name_of, phase
 from controller.leaks import kills, leaked_before
+from controller.leave import advice, lender, may_change
 from controller.model import PlanRequest, Resource, Workload
 from controller.owners import Owner, autoscalers, owner_of
 from controller.patching import Edit, Path, edit, edit_workload, line, look, patch_of, undo_of
@@ -83,7 +84,7 @@ class AdjustResources:
         """
         _refuse_strangers(request.workload)
         owner = owner_of(request.workload.resource)
-        wanted = _find(request, in_template=owner is None or not owner.reverts)
+        wanted = _find(request, in_template=may_change(request.workload))
         killed = _kill(request, wanted)
         old = _limit_now(request.workload, wanted)
         wanted = replace(wanted, new=_new_limit(request, wanted, old))
@@ -129,7 +130,8 @@ def _find(request: PlanRequest, *, in_template: bool) -> _Raise:
     if not in_template and not sick:
         raise Refused(
             "NoPod",
-            f"no pod of {workload.ref.workload} can be resized in place, and its template is not ours to change",
+            f"no pod of {workload.ref.workload} can be resized in place, and its template is not ours to change. "
+            f"{advice(workload, Action.ADJUST_RESOURCES)}",
         )
     return _Raise(resource, kind, name, sick, in_template)
 
@@ -291,8 +293,9 @@ def _change(request: PlanRequest, wanted: _Raise, owner: Owner | None) -> Change
         operations=(*(write for write, _ in resizes), *([patch_of(workload, template)] if template else [])),
         diff="\n".join(lines),
         undo=(*([undo_of(workload, template)] if template else []), *(back for _, back in resizes)),
-        note=_note(wanted, owner),
+        note=_note(workload, wanted, owner),
         expected=template.expected if template else {},
+        lent=tuple(line.partition(": ")[0] for line in lines) if template and lender(workload) else (),
     )
 
 
@@ -329,7 +332,7 @@ def _lines(resource: Resource, at: Path, wanted: _Raise) -> list[str]:
     ]
 
 
-def _note(wanted: _Raise, owner: Owner | None) -> str:
+def _note(workload: Workload, wanted: _Raise, owner: Owner | None) -> str:
     sentences = []
     if wanted.pods:
         sentences.append(f"In place in {', '.join(map(name_of, wanted.pods))}.")
@@ -339,6 +342,8 @@ def _note(wanted: _Raise, owner: Owner | None) -> str:
         sentences.append(
             "Then in the template, so that new pods have it: a rollout by the workload's own strategy follows."
         )
+        if who := lender(workload):
+            sentences.append(f"Lent by {who}, until Git moves on: put it into the repository.")
     else:
         sentences.append(f"{owner} owns the template: the size lasts as long as the pods, put it into the repository.")
     if owner is not None and not owner.reverts:

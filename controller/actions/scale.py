@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from controller.idling import explained, replicas_before
+from controller.leave import advice, lender
 from controller.model import PlanRequest, Resource, Workload
 from controller.owners import autoscalers, owner_of
 from controller.patching import edit, line, pointer
@@ -28,8 +29,8 @@ class Scale:
         """More replicas, at most ``maxReplicas``.
 
         Raises:
-            Refused: ``NotScalable``, ``OwnedByArgoCD``, ``OwnedByFlux``, ``OwnedByKEDA``, ``OwnedByHPA``,
-                ``ScaledToZeroOnPurpose``, ``ReplicasUnknown``, ``AtMaximum`` or ``OverQuota``.
+            Refused: ``NotScalable``, ``OwnedByKEDA``, ``OwnedByHPA``, ``ScaledToZeroOnPurpose``, ``ReplicasUnknown``,
+                ``AtMaximum`` or ``OverQuota``; ``OwnedByArgoCD`` and ``OwnedByFlux`` of an autoscaler.
         """
         workload, parameters = request.workload, request.parameters.scale
         _refuse_strangers(workload)
@@ -50,9 +51,6 @@ def _refuse_strangers(workload: Workload) -> None:
         raise Refused(
             "NotScalable", f"a {workload.ref.kind} has no replicas: scale works for Deployment and StatefulSet"
         )
-    owner = owner_of(workload.resource)
-    if owner is not None and owner.reverts:
-        raise Refused(owner.reason, f"{owner} would set the replicas back: change them in its repository")
     if autoscalers(workload, "ScaledObject"):
         raise Refused("OwnedByKEDA", "a KEDA ScaledObject decides about the replicas: change its maxReplicaCount")
 
@@ -139,13 +137,20 @@ def _scale(workload: Workload, old: int, new: int, note: str) -> Change:
     )
     restore = {"op": "replace", "path": path, "value": old} if old else {"op": "remove", "path": path}
     back = ({"op": "test", "path": path, "value": new}, restore)
-    owner = owner_of(workload.resource)
-    if owner is not None:
-        note = f"{note} The next `helm upgrade` of {owner.name} may set the replicas back.".strip()
     return Change(
         operations=(write,),
         diff=line("replicas", old, new),
         undo=(write.model_copy(update={"patch": back, "resource_version": ""}),),
-        note=note,
+        note=f"{note} {_owners(workload)}".strip(),
         expected={path: new},
+        lent=("replicas",) if lender(workload) else (),
     )
+
+
+def _owners(workload: Workload) -> str:
+    """What the owner of the number makes of it, for people."""
+    owner = owner_of(workload.resource)
+    if owner is not None and not owner.reverts:
+        return f"The next `helm upgrade` of {owner.name} may set the replicas back."
+    who = lender(workload)
+    return f"Lent by {who}, until Git moves on." if who else advice(workload, Action.SCALE)

@@ -10,7 +10,7 @@ from controller.cluster.client import Api
 from controller.cluster.healthy import HealthyRevisions
 from controller.cluster.lease import LeaseStore
 from controller.cluster.paths import Key
-from controller.cluster.reader import Reader
+from controller.cluster.reader import ARGOCD_NAMESPACE, Reader
 from controller.cluster.records import Records
 from controller.cluster.writer import Writer
 
@@ -22,11 +22,12 @@ class Cluster:
 
     Args:
         api: The transport.
+        argocd_namespace: Where Argo CD keeps its settings and its Applications.
     """
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, argocd_namespace: str = ARGOCD_NAMESPACE) -> None:
         self._api = api
-        self.read = Reader(api)
+        self.read = Reader(api, argocd_namespace=argocd_namespace)
         self.write = Writer(api)
         self.records = Records(api, self.now)
         self.healthy = HealthyRevisions(api)
@@ -40,10 +41,12 @@ class Cluster:
         self._api.fence(allowed)
 
     @classmethod
-    def connect(cls, kubeconfig: Path | None, timeout: float = 10.0) -> Cluster:
+    def connect(
+        cls, kubeconfig: Path | None, timeout: float = 10.0, argocd_namespace: str = ARGOCD_NAMESPACE
+    ) -> Cluster:
         """By a kubeconfig file, by ``KUBECONFIG``, or as the pod's ServiceAccount.
 
         Raises:
             WrongUse: When there are no credentials.
         """
-        return cls(Api.connect(kubeconfig, timeout))
+        return cls(Api.connect(kubeconfig, timeout), argocd_namespace)

@@ -164,7 +164,10 @@ def translate(method: str, path: str, status: int, body: str) -> SelfhealError:
         case 401:
             return Forbidden(f"{place}. The credentials are not accepted: check the token or kubeconfig.")
         case 403 if _RBAC.search(message):
-            return Forbidden(f"{place}. Run `selfheal enable NAMESPACE`, or check the installed RBAC.")
+            way = (
+                "Apply manifests/argocd/rollback.yaml" if "/argoproj.io/" in path else "Run `selfheal enable NAMESPACE`"
+            )
+            return Forbidden(f"{place}. {way}, or check the installed RBAC.")
         case 403:
             return Refused("QuotaExceeded" if "exceeded quota" in message else "AdmissionDenied", place)
         case 429 if "DisruptionBudget" in causes or "disruption budget" in message:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
+from controller import argocd
 from controller.cluster.client import Api, NotFound
 from controller.cluster.paths import WORKLOAD_KINDS, Key, collection, item
 from controller.logs import log
 from controller.model import Resource, Workload
+from controller.owners import owner_of
 from selfheal.errors import Forbidden
 from selfheal.remediation import TargetRef
 
 _NODES_FOR = 60.0  # seconds for which the list of nodes is used again
 _ABSENT_FOR = 300.0  # seconds for which an API that is absent or forbidden is not asked again
+
+ARGOCD_NAMESPACE = "argocd"
+"""Where Argo CD is installed by default; OpenShift GitOps takes openshift-gitops."""
 
 _AUTOSCALERS = (
     ("autoscaling/v2", "HorizontalPodAutoscaler"),
@@ -29,11 +35,15 @@ class Reader:
     Args:
         api: The API server.
         clock: Seconds; tests put their own in.
+        argocd_namespace: Where Argo CD keeps its settings and its Applications.
     """
 
-    def __init__(self, api: Api, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, api: Api, clock: Callable[[], float] = time.monotonic, argocd_namespace: str = ARGOCD_NAMESPACE
+    ) -> None:
         self._api = api
         self._clock = clock
+        self._argocd_namespace = argocd_namespace
         self._absent: dict[str, float] = {}
         self._nodes: tuple[float, dict[str, Resource]] = (float("-inf"), {})
 
@@ -51,18 +61,44 @@ class Reader:
         resource = typed(resource, version, key.kind)
         revisions = self._revisions(key, resource)
         pods = self._pods(key, resource, revisions)
-        return Workload(
-            ref=reference(resource),
-            resource=resource,
-            pods=pods,
-            revisions=revisions,
-            namespace=self._api.get(item("v1", "Namespace", "", key.namespace)) or {},
-            autoscalers=self._autoscalers(key),
-            disruption_budgets=self._budgets(key.namespace, pods),
-            limit_ranges=self._optional("v1", "LimitRange", key.namespace),
-            quotas=self._optional("v1", "ResourceQuota", key.namespace),
-            nodes=self._nodes_of(pods),
+        return self._with_application(
+            Workload(
+                ref=reference(resource),
+                resource=resource,
+                pods=pods,
+                revisions=revisions,
+                namespace=self._api.get(item("v1", "Namespace", "", key.namespace)) or {},
+                autoscalers=self._autoscalers(key),
+                disruption_budgets=self._budgets(key.namespace, pods),
+                limit_ranges=self._optional("v1", "LimitRange", key.namespace),
+                quotas=self._optional("v1", "ResourceQuota", key.namespace),
+                nodes=self._nodes_of(pods),
+            )
         )
+
+    def _with_application(self, workload: Workload) -> Workload:
+        """With the Application that it names, where that has it: else anybody could name somebody else's."""
+        owner = owner_of(workload.resource)
+        if owner is None or owner.tool != "Argo CD" or not owner.name:
+            return workload
+        found = self._one(argocd.API_VERSION, argocd.KIND, owner.namespace or self._argocd_namespace, owner.name)
+        if found is None or not argocd.owns(found, workload):
+            return workload
+        settings = self._one("v1", "ConfigMap", self._argocd_namespace, argocd.SETTINGS)
+        return replace(workload, application=found, argocd=settings)
+
+    def _one(self, version: str, kind: str, namespace: str, name: str) -> Resource | None:
+        """An object that need not be readable."""
+        path = item(version, kind, namespace, name)
+        if self._absent.get(path, float("-inf")) > self._clock():
+            return None
+        try:
+            found = self._api.get(path)
+        except Forbidden as error:
+            self._absent[path] = self._clock() + _ABSENT_FOR
+            log("not readable, taken as unknown", level=logging.WARNING, kind=kind, name=name, cause=str(error))
+            return None
+        return None if found is None else typed(found, version, kind)
 
     def owner_of(self, pod: Resource) -> Key | None:
         """The workload that a pod belongs to, through its ReplicaSet or its Job; None for one that cannot be healed."""

@@ -1,4 +1,4 @@
-"""What an attempt writes, as it is stored before anything is written: operations, and what takes them back.
+"""What an attempt writes, as it is stored before anything is written: operations, what takes them back, what is lent.
 
 Source: design api.md section 2.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from selfheal.apitypes import ApiModel, Text
 
@@ -57,6 +57,7 @@ class Change(StoredModel):
         note: What a person should know, e.g. that an in-place resize lasts as long as the pod.
         expected: JSON pointers and values that the target must carry after the change, for verification and to see
             after a crash whether it was applied.
+        lent: Fields of the target that Git owns and that are changed with its owner's leave, as ``diff`` names them.
         out_of_memory: The kill that a raised limit is to prevent. Who is killed again, only later by as much as the
             memory grew, leaks.
     """
@@ -66,4 +67,26 @@ class Change(StoredModel):
     undo: tuple[Operation, ...] = ()
     note: Text = ""
     expected: dict[str, Any] = Field(default_factory=dict)
+    lent: tuple[Text, ...] = ()
     out_of_memory: OutOfMemory | None = None
+
+
+class Loan(StoredModel):
+    """What the workload's owner has lent: fields of Git's that stand as we have set them, with its leave.
+
+    Attributes:
+        owner: Who lends: ``Argo CD (shop)``.
+        fields: As the diff of the change names them.
+        revision: Of the repository when they were lent.
+        lent_time: Since when.
+        returned_time: Until when; None while they are lent.
+        reason: Why they were returned: ``GitChanged``, ``PolicyGone``, ``Undone``, ``TakenBack``, ``LeaveGone``,
+            ``OwnerUnknown`` or ``AutomatedAgain``.
+    """
+
+    owner: str
+    fields: tuple[Text, ...] = ()
+    revision: str = ""
+    lent_time: AwareDatetime
+    returned_time: AwareDatetime | None = None
+    reason: str = ""

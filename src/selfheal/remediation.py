@@ -16,6 +16,7 @@ from pydantic import AwareDatetime, Field, ValidationError
 
 from selfheal.apitypes import ApiModel, Finite, Text, explain
 from selfheal.change import Change as Change
+from selfheal.change import Loan as Loan
 from selfheal.change import Operation as Operation
 from selfheal.change import OutOfMemory as OutOfMemory
 from selfheal.change import StoredModel
@@ -213,6 +214,12 @@ class RemediationStatus(StoredModel):
     next_step_time: AwareDatetime | None = None
     message: Text = ""
     hindsight: Hindsight | None = None
+    loan: Loan | None = None
+
+    @property
+    def owes(self) -> bool:
+        """Whether something is lent and not returned yet."""
+        return self.loan is not None and self.loan.returned_time is None
 
     def condition(self, kind: ConditionType) -> Condition | None:
         """The condition of a type, if it was ever set."""

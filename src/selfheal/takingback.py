@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
-from selfheal.remediation import Attempt, AttemptResult, ConditionType, RemediationStatus, undo_of, with_condition
+from selfheal.remediation import (
+    Attempt,
+    AttemptResult,
+    ConditionType,
+    Operation,
+    RemediationStatus,
+    undo_of,
+    with_condition,
+)
 
 UNDONE_BY_PERSON = "UndoneByPerson"
 """Reason of condition Undone where somebody took back what a Remediation that has ended had changed."""
@@ -29,6 +39,20 @@ def taken_back(status: RemediationStatus, number: int, message: str, now: dateti
         "times": status.times.model_copy(update={"undone": now, "cleared": None}),
     }
     return RemediationStatus.model_validate(dict(status) | update)
+
+
+def overwrites(operation: Operation, live: Mapping[str, Any]) -> bool:
+    """Whether an undo would overwrite what somebody has written since where nothing was: it only adds."""
+    added = (step for step in operation.patch if step["op"] == "add")
+    return any(_look(live, step["path"]) not in (None, step.get("value")) for step in added)
+
+
+def _look(live: Any, path: str) -> Any:
+    """The value at a JSON pointer through maps; None where there is none."""
+    for part in path.split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~")
+        live = live.get(name) if isinstance(live, Mapping) else None
+    return live
 
 
 def in_effect(status: RemediationStatus) -> int | None:

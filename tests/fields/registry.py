@@ -20,6 +20,7 @@ _RECORD = "fields/test_record_fields.py"
 _PROGRESS = "fields/test_progress_fields.py"
 _WRITE = "fields/test_operation_fields.py"
 _LEAK = "unit/controller/test_leaks.py"
+_LOAN = "unit/controller/test_loans.py"
 _ACTIONS = "unit/controller/actions"
 
 POLICIES: Mapping[str, str] = {
@@ -46,8 +47,8 @@ POLICIES: Mapping[str, str] = {
     "test_scaling_adds_a_step_and_never_passes_the_maximum",
     "spec.parameters.rollback.searchDepth": f"{_ACTIONS}/test_rollback.py::"
     "test_a_rollback_looks_no_further_back_than_search_depth",
-    "spec.parameters.rollback.gitops": f"{_ACTIONS}/test_rollback.py::"
-    "test_a_rollback_through_git_is_refused_by_name_where_the_policy_asks_for_it",
+    "spec.parameters.rollback.gitops": "unit/controller/test_argocd.py::"
+    "test_what_argo_cd_owns_is_observed_unless_it_gives_leave_or_the_policy_goes_through_it",
     "spec.parameters.restart.strategy": f"{_ACTIONS}/test_restart.py::test_evict_takes_the_pod_that_is_not_ready",
     "spec.verification.stabilizationPeriod": f"{_POLICY}::test_a_fix_must_hold_for_the_stabilisation_period",
     "spec.verification.timeout": f"{_POLICY}::test_a_fix_that_does_not_help_is_waited_for_until_the_timeout",
@@ -138,6 +139,13 @@ REMEDIATIONS: Mapping[str, str] = {
     ),
     "status.hindsight": "unit/controller/test_hindsight.py::"
     "test_the_healer_writes_it_and_a_cure_by_the_same_change_comes_later",
+    **dict.fromkeys(
+        ("status.loan.owner", "status.loan.fields[]", "status.loan.lentTime", "status.attempts[].change.lent[]"),
+        f"{_LOAN}::test_a_rollback_with_leave_is_recorded_as_a_loan",
+    ),
+    "status.loan.revision": f"{_LOAN}::test_a_loan_ends_when_git_moves_on_or_nobody_wants_it",
+    "status.loan.returnedTime": f"{_LOAN}::test_an_open_remediation_and_one_that_is_returned_owe_nothing",
+    "status.loan.reason": f"{_LOAN}::test_the_healer_lets_go_when_git_moves_on_and_says_so",
     "status.nextStepTime": f"{_PROGRESS}::test_the_next_step_says_when_it_is_due_at_the_latest",
     **dict.fromkeys(
         (f"status.times.{name}" for name in ("detected", "decided", "applied", "recovered", "verified", "completed")),

@@ -21,7 +21,7 @@ from tests.manifests.crds import MANIFESTS, ROOT, crd, documents, fields, schema
 
 REFERENCE = ROOT / "docs" / "reference"
 PLURALS = ("selfhealingpolicies", "remediations", "remediationapprovals", "healingconfigs")
-ROLES = [one for one in documents("rbac") if one["kind"] in ("ClusterRole", "Role")]
+ROLES = [one for part in ("rbac", "argocd") for one in documents(part) if one["kind"] in ("ClusterRole", "Role")]
 
 
 def role(name: str) -> dict[str, Any]:
@@ -44,18 +44,32 @@ def test_nothing_binds_the_healer_or_an_administrators_role() -> None:
 
 def test_the_healer_may_do_exactly_what_the_actions_declare() -> None:
     declared = {right for planner in actions.ACTIONS.values() for right in planner.rights}
-    granted = {
+    assert granted(role(HEALER_ROLE)) == {right for right in declared if right[0] != "argoproj.io"}
+
+
+def granted(one: dict[str, Any]) -> set[tuple[str, str, str]]:
+    return {
         (group, resource, verb)
-        for rule in role(HEALER_ROLE)["rules"]
+        for rule in one["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
-    assert granted == declared
 
 
 def test_the_healers_role_is_made_from_what_the_actions_declare() -> None:
     assert (MANIFESTS / "rbac" / "healer.yaml").read_text() == rights.manifest()
+    assert (MANIFESTS / "argocd" / "rollback.yaml").read_text() == rights.argocd_manifest()
+
+
+def test_argo_cds_objects_are_out_of_reach_until_somebody_says_otherwise() -> None:
+    ours = [one for one in ROLES if any("argoproj.io" in rule["apiGroups"] for rule in one["rules"])]
+    assert {one["metadata"]["name"]: granted(one) for one in ours} == {
+        "selfheal-argocd-read": {("argoproj.io", "applications", "get"), ("", "configmaps", "get")},
+        "selfheal-argocd-rollback": {("argoproj.io", "applications", "patch")},
+    }
+    assert {one["kind"] for one in ours} == {"Role"}
+    assert "argocd" not in (MANIFESTS / "kustomization.yaml").read_text()
 
 
 def test_the_products_namespace_is_restricted() -> None:

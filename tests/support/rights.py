@@ -87,6 +87,8 @@ NEVER: list[Right] = [
     ("create", GROUP, "remediationapprovals"),
     ("patch", GROUP, "remediationapprovals"),
     ("get", "coordination.k8s.io", "leases"),
+    ("get", "argoproj.io", "applications"),
+    ("patch", "argoproj.io", "applications"),
     ("*", "*", "*"),
 ]
 NEVER_ANYWHERE: list[Right] = [

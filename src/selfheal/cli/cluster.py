@@ -25,6 +25,7 @@ from selfheal.policy import (
     HealingConfig,
 )
 from selfheal.remediation import Operation, Remediation, RemediationStatus
+from selfheal.takingback import overwrites
 
 Resource = dict[str, Any]
 
@@ -229,6 +230,8 @@ class Cluster:
             if operation.kind == "Pod":
                 return ""
             raise Conflict(f"{name} is gone, or another one has its name: nothing was taken back")
+        if overwrites(operation, now):
+            raise Conflict(f"{name} was changed since, so it is left as it is")
         guard = {"op": "test", "path": "/metadata/uid", "value": operation.uid}
         try:
             self._request("PATCH", path, body=[guard, *operation.patch], dry_run=dry_run, content=_PATCH)

@@ -23,7 +23,7 @@ def status(
 ) -> None:
     """Show policies and remediations.
 
-    Policies with their conditions, open remediations, and the last ones that ended.
+    Policies with their conditions, open remediations, the last ones that ended, and what owners have lent.
     Ends with 3 when there is neither a policy nor a remediation.
     """
     cluster = connect(kubeconfig, context)
@@ -35,12 +35,13 @@ def status(
     )
     running = [one for one in remediations if not one["outcome"]]
     ended = [one for one in remediations if one["outcome"]][:last]
+    lent = [one for one in remediations if one["loan"] and not one["loan"].get("returnedTime")]
     suspended = cluster.config().suspended
     if as_json:
-        found = {"suspended": suspended, "policies": policies, "open": running, "last": ended}
+        found = {"suspended": suspended, "policies": policies, "open": running, "last": ended, "lent": lent}
         emit(found, "", as_json=True)
     else:
-        _print(policies, running, ended, suspended=suspended)
+        _print(policies, running, ended, lent, suspended=suspended)
     if not policies and not remediations:
         raise typer.Exit(3)
 
@@ -76,6 +77,7 @@ def _remediation(resource: Mapping[str, Any]) -> Entry:
         "conditions": _conditions(state),
         "outcome": state.get("outcome"),
         "message": state.get("message", ""),
+        "loan": state.get("loan"),
         "created": meta.get("creationTimestamp", ""),
     }
 
@@ -87,7 +89,9 @@ def _conditions(state: Mapping[str, Any]) -> dict[str, Entry]:
     }
 
 
-def _print(policies: list[Entry], running: list[Entry], ended: list[Entry], *, suspended: bool) -> None:
+def _print(
+    policies: list[Entry], running: list[Entry], ended: list[Entry], lent: list[Entry], *, suspended: bool
+) -> None:
     if suspended:
         typer.echo("Healing is suspended (HealingConfig cluster): nothing is started and open remediations wait.\n")
     columns = ["NAMESPACE", "NAME", "TYPE", "ACTION", "MODE", "READY", "ANOMALY", "LAST-OUTCOME", "AGE", "WHY"]
@@ -95,6 +99,9 @@ def _print(policies: list[Entry], running: list[Entry], ended: list[Entry], *, s
     columns = ["NAMESPACE", "NAME", "TARGET", "TYPE", "ACTION", "OUTCOME", "AGE", "MESSAGE"]
     _section("Open remediations", columns, [_remediation_row(one) for one in running], "no open remediations")
     _section("Last remediations", columns, [_remediation_row(one) for one in ended], "none has ended yet")
+    if lent:
+        columns = ["NAMESPACE", "NAME", "TARGET", "OWNER", "SINCE", "FIELDS"]
+        _section("Lent by their owner", columns, [_loan_row(one) for one in lent], "")
 
 
 def _section(title: str, columns: list[str], rows: Iterable[list[str]], empty: str) -> None:
@@ -127,6 +134,12 @@ def _remediation_row(one: Entry) -> list[str]:
         _age(one["created"]),
         one["message"],
     ]
+
+
+def _loan_row(one: Entry) -> list[str]:
+    loan = one["loan"]
+    since = _age(loan.get("lentTime", ""))
+    return [*(one[key] for key in ("namespace", "name", "target")), loan["owner"], since, "; ".join(loan["fields"])]
 
 
 def _age(created: str) -> str:

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.actions import ACTIONS
+from controller.coordination import held_by
+from controller.leave import why_not
 from controller.model import Resource, Workload
 from controller.revisions import BAD_REVISIONS
 from selfheal.errors import Refused
-from selfheal.policy import REMEDIATION_ANNOTATION, Action
+from selfheal.policy import REMEDIATION_ANNOTATION, Action, Parameters
 from tests.unit.controller.actions.server import MARK, request, there_and_back
 from tests.unit.controller.objects import (
     ago,
@@ -250,6 +252,11 @@ def test_a_paused_rollout_is_left_alone() -> None:
             "OwnedByArgoCD",
             "`argocd app rollback shop-app`",
         ),
+        (
+            {"annotations": {"argocd.argoproj.io/tracking-id": "team_shop-app:apps/Deployment:shop/cart"}},
+            "OwnedByArgoCD",
+            "`argocd app rollback team/shop-app`",
+        ),
         ({"managedFields": [{"manager": "argocd-controller"}]}, "OwnedByArgoCD", "`git revert`"),
         (
             {"labels": {"kustomize.toolkit.fluxcd.io/name": "apps"}},
@@ -258,15 +265,15 @@ def test_a_paused_rollout_is_left_alone() -> None:
         ),
     ],
 )
-def test_what_another_tool_owns_is_rolled_back_by_that_tool(metadata: Resource, reason: str, command: str) -> None:
-    refused = refusal(shop(2, (1, {}), **metadata))
-    assert refused.reason == reason
-    assert command in str(refused)
-
-
-def test_a_rollback_through_git_is_refused_by_name_where_the_policy_asks_for_it() -> None:
-    metadata = {"annotations": {"argocd.argoproj.io/tracking-id": "app:x"}}
-    assert "`gitops: Revert`" in str(refusal(shop(2, (1, {}), **metadata), rollback={"gitops": "Revert"}))
+def test_what_another_tool_owns_is_planned_with_the_command_of_that_tool(
+    metadata: Resource, reason: str, command: str
+) -> None:
+    target = shop(2, (1, {}), **metadata)
+    change = PLANNER.plan(request(target))
+    assert (change.diff, change.lent) == ("image of app: registry.local/shop:2 -> registry.local/shop:1", ())
+    assert command in change.note
+    assert held_by(target) == reason
+    assert why_not(target, Action.ROLLBACK, Parameters())
 
 
 def store(*, broken: int = 1, **more: Any) -> Workload:

@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.actions import ACTIONS
+from controller.coordination import held_by
 from controller.idling import LAST_APPLIED, SCALED_TO_ZERO
+from controller.leave import why_not
 from controller.model import Resource, Workload
 from controller.revisions import DESIRED
 from selfheal.errors import Refused
-from selfheal.policy import Action
+from selfheal.policy import Action, Parameters
 from tests.unit.controller.actions.server import request, there_and_back
 from tests.unit.controller.objects import (
     container,
@@ -85,8 +87,15 @@ def test_what_has_no_replicas_is_not_scaled(target: Resource) -> None:
         ({"labels": {"kustomize.toolkit.fluxcd.io/name": "apps"}}, "OwnedByFlux"),
     ],
 )
-def test_a_number_that_a_repository_sets_back_is_left_alone(metadata: Resource, reason: str) -> None:
-    assert refusal(workload(deployment(**metadata))).reason == reason
+def test_a_number_that_a_repository_sets_back_is_observed_with_what_to_do_there(
+    metadata: Resource, reason: str
+) -> None:
+    target = workload(deployment(**metadata))
+    change = PLANNER.plan(request(target))
+    assert (change.diff, change.lent) == ("replicas: 2 -> 3", ())
+    assert "hange it in its repository" in change.note
+    assert held_by(target) == reason
+    assert "the replicas" in why_not(target, Action.SCALE, Parameters())
 
 
 def test_a_helm_release_is_scaled_with_a_warning() -> None:
