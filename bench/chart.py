@@ -34,6 +34,9 @@ _ELSEWHERE = {
     "kafka_bootstrap_servers",
     "kafka_topic",
     "kafka_properties_file",
+    "metrics_auth",
+    "metrics_cert_file",
+    "metrics_key_file",
 }
 _DROPPED = ("title", "default", "format")
 

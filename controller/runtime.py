@@ -7,10 +7,9 @@ import time
 import uuid
 from pathlib import Path
 
-from prometheus_client import start_http_server
-
 from controller.cluster import Api, Cluster, Key, LeaseStore
 from controller.cluster.client import NotFound
+from controller.cluster.reviews import Reviews
 from controller.healer import TICK, Healer, policy_key
 from controller.inference import InferenceClient, secured
 from controller.leadership import Leadership
@@ -24,6 +23,7 @@ from controller.notify.webhook import Webhook
 from controller.observe import OWN_KINDS, World, target_key
 from controller.publishing import Publisher
 from controller.queue import WorkQueue
+from controller.scraping import MayGet, serve_metrics
 from controller.settings import Settings
 from controller.symptoms import is_failing, might_be_sick
 from controller.telling import Teller
@@ -42,10 +42,12 @@ class Runtime:
         settings: From the environment.
         cluster: The API server.
         lease: Says which replica acts.
+        may_get: Asked who may scrape; none: everybody.
     """
 
-    def __init__(self, settings: Settings, cluster: Cluster, lease: LeaseStore) -> None:
+    def __init__(self, settings: Settings, cluster: Cluster, lease: LeaseStore, may_get: MayGet | None = None) -> None:
         self._settings = settings
+        self._may_get = may_get
         self._cluster = cluster
         self.metrics = Metrics()
         self._leads = False
@@ -94,7 +96,7 @@ class Runtime:
         api = Api.connect(kubeconfig, patience)
         lease = LeaseStore(api, settings.namespace, SERVICE_ACCOUNT, settings.lease_seconds, api.clock.now)
         cluster = Cluster.connect(kubeconfig, settings.api_timeout_seconds, settings.argocd_namespace)
-        return cls(settings, cluster, lease)
+        return cls(settings, cluster, lease, Reviews(api).may_get if settings.metrics_auth else None)
 
     def __copy__(self) -> Runtime:
         """Itself: kopf copies its memo for every object that it watches."""
@@ -110,7 +112,7 @@ class Runtime:
         self._read()
         self._wake(TICK)
         if self._settings.metrics_port:
-            start_http_server(self._settings.metrics_port, registry=self.metrics.registry)
+            self._serve_metrics(self._settings.metrics_port)
         self._notices.start()
         if self._publisher:
             self._publisher.start()
@@ -118,6 +120,11 @@ class Runtime:
         self._leadership.start()
         give_back()
         log("started", policies=len(self._world.policies()))
+
+    def _serve_metrics(self, port: int) -> None:
+        cert, key = self._settings.metrics_cert_file, self._settings.metrics_key_file
+        certificate = (cert, key) if cert and key else None
+        serve_metrics(self.metrics.registry, port, certificate=certificate, may_get=self._may_get)
 
     def _read(self) -> None:
         try:

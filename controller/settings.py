@@ -125,6 +125,18 @@ class Settings(BaseModel):
         default=9090,
         description="TCP port of /metrics. 0: none is opened.",
     )
+    metrics_auth: bool = Field(
+        default=False,
+        description="Whether who scrapes has to show a token that may get /metrics; the API server is asked.",
+    )
+    metrics_cert_file: OptionalPath = Field(
+        default=None,
+        description="Certificate of /metrics, with metrics_key_file. Unset: plain HTTP.",
+    )
+    metrics_key_file: OptionalPath = Field(
+        default=None,
+        description="Key of that certificate.",
+    )
     liveness_port: Port = Field(
         default=8081,
         description="TCP port of /healthz. 0: none is opened.",
@@ -165,6 +177,12 @@ class Settings(BaseModel):
                 "two replicas could act at once: make lease_seconds > renew_deadline_seconds > 2 * lease_retry_seconds"
                 ", for example 15, 10, 2"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_certificate(self) -> Settings:
+        if (self.metrics_cert_file is None) != (self.metrics_key_file is None):
+            raise ValueError("a certificate needs its key: set metrics_cert_file and metrics_key_file, or neither")
         return self
 
     @model_validator(mode="after")

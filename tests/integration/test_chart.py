@@ -29,6 +29,7 @@ ALL = [
     *("--set", "mlflow.secret=mlflow"),
     *("--set", "endpoint.serviceAccountToken=true"),
     *("--set", "endpoint.ca.configMap=authority"),
+    *("--set", "controller.metrics.tlsSecret=metrics"),
     *("--set", "controller.slack.secret=slack"),
     *("--set", "controller.kafka.bootstrapServers=kafka.kafka.svc:9093"),
     *("--set", "controller.kafka.secret=kafka"),
