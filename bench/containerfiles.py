@@ -115,6 +115,15 @@ def build_images(images: Sequence[ProductImage], say: Say) -> None:
         say(f"[{number}/{len(todo)}] {image.repository}, {size(image)} MB, built in {time.monotonic() - start:.0f} s")
     for image in images:
         _podman("tag", image.tag, image.released)
+        _forget_older(image)
+
+
+def _forget_older(image: ProductImage) -> None:
+    """Each is gigabytes; what was built before is built again from the layers that are kept."""
+    tags = _podman("images", "--format={{.Repository}}:{{.Tag}}", image.repository).split()
+    old = [tag for tag in tags if tag not in (image.tag, image.released)]
+    if old:
+        _podman("rmi", *old)
 
 
 def _has(tag: str) -> bool:

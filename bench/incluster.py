@@ -106,24 +106,32 @@ class InCluster(Product):
 
     def _follow(self, job: str, log: Path) -> None:
         deadline = time.monotonic() + _TRAINING
+        while time.monotonic() < deadline:
+            self._tell_newest(job, log)
+            found = json.loads(self._kubectl("get", "job", job, "-o", "json"))["status"]
+            ended = {one["type"] for one in found.get("conditions", []) if one["status"] == "True"}
+            if "Complete" in ended:
+                return
+            if "Failed" in ended:
+                break
+            time.sleep(2)
+        raise SelfhealError(f"the training Job failed: read {log}")
+
+    def _kubectl(self, *words: str) -> str:
+        return self.cluster.kubectl("-n", SYSTEM, *words)
+
+    def _tell_newest(self, job: str, log: Path) -> None:
+        """What the Job's newest pod says until it ends; a Job tries again."""
+        pods = ["pods", "-l", f"job-name={job}", "--sort-by=.metadata.creationTimestamp", "-o", "name"]
+        if not (names := self._kubectl("get", *pods).split()):
+            return
         command = [str(binary("kubectl")), "--kubeconfig", str(self.cluster.kubeconfig), "-n", SYSTEM]
-        wait = ["wait", "--for=condition=Ready", "pod", "-l", f"job-name={job}", "--timeout=120s"]
-        subprocess.run([*command, *wait], check=False, capture_output=True)
-        with log.open("w") as stream:
-            child = subprocess.Popen([*command, "logs", "-f", f"job/{job}"], stdout=subprocess.PIPE, text=True)
+        words = [*command, "logs", "-f", "--pod-running-timeout=2m", names[-1]]
+        with log.open("w") as stream, subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as child:
             for line in child.stdout or ():
                 stream.write(line)
                 if TELLING.search(line):
                     self.say(f"  {line.strip()[:140]}")
-            child.wait(30)
-        while time.monotonic() < deadline:
-            found = json.loads(self.cluster.kubectl("get", "job", job, "-n", SYSTEM, "-o", "json"))["status"]
-            if found.get("succeeded"):
-                return
-            if found.get("failed"):
-                raise SelfhealError(f"the training Job failed: read {log}")
-            time.sleep(1)
-        raise SelfhealError(f"the training Job did not end in {_TRAINING:.0f} s: read {log}")
 
     def ready(self) -> None:
         """Endpoint and controller run."""

@@ -1,7 +1,7 @@
 """The transport to the API server, and the only importer of kubernetes.
 
 Every call has a bounded time, and every failure is one of selfheal's own errors. Objects are the dictionaries that the
-server sent. Works with kubernetes 30 to 37: only ``ApiClient.call_api`` is used, no generated API classes.
+server sent. Works with kubernetes 30 to 35: only ``ApiClient.call_api`` is used, no generated API classes.
 """
 
 from __future__ import annotations

@@ -28,12 +28,18 @@ class Controller:
         log: Receives its stdout and stderr.
         env: Settings on top of those that make a test quick.
         module: What ``python -m`` runs.
+        python: The interpreter, and with it the packages.
     """
 
     def __init__(
-        self, kubeconfig: Path, log: Path, env: Mapping[str, str] | None = None, module: str = "controller"
+        self,
+        kubeconfig: Path,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        module: str = "controller",
+        python: str = sys.executable,
     ) -> None:
-        self._command = [sys.executable, "-m", module]
+        self._command = [python, "-m", module]
         self._env = os.environ | {
             "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
             "KUBECONFIG": str(kubeconfig),
@@ -93,10 +99,14 @@ class Controller:
 
 @contextmanager
 def running(
-    kubeconfig: Path, log: Path, env: Mapping[str, str] | None = None, module: str = "controller"
+    kubeconfig: Path,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    module: str = "controller",
+    python: str = sys.executable,
 ) -> Iterator[Controller]:
     """A controller for the length of a block."""
-    controller = Controller(kubeconfig, log, env, module)
+    controller = Controller(kubeconfig, log, env, module, python)
     controller.start()
     try:
         yield controller
