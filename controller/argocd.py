@@ -23,6 +23,8 @@ KIND = "Application"
 GROUP = "argoproj.io"
 SETTINGS = "argocd-cm"
 """The ConfigMap with Argo CD's settings, in its own namespace."""
+_HERE = ("https://kubernetes.default.svc", "in-cluster")
+"""What an Application calls the cluster in which Argo CD runs, by server and by name."""
 _IGNORED = "resource.customizations.ignoreDifferences."
 
 
@@ -48,7 +50,10 @@ class Deployed:
 
 
 def owns(application: Resource, workload: Workload) -> bool:
-    """Whether the Application itself says that it has the workload: an annotation alone anybody can write."""
+    """Whether the Application itself says that it has the workload, here: an annotation alone anybody can write."""
+    destination = (application.get("spec") or {}).get("destination") or {}
+    if destination.get("server") != _HERE[0] and destination.get("name") != _HERE[1]:
+        return False
     group, ref = workload.ref.api_version.rpartition("/")[0], workload.ref
     wanted = (group, ref.kind, ref.namespace, ref.name)
     return any(_identity(one) == wanted for one in resources(application))

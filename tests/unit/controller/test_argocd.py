@@ -81,6 +81,20 @@ def test_an_application_has_only_what_its_status_lists() -> None:
 
 
 @pytest.mark.parametrize(
+    ("destination", "here"),
+    [
+        ({"server": "https://kubernetes.default.svc"}, True),
+        ({"name": "in-cluster"}, True),
+        ({"server": "https://other.example:6443"}, False),
+        ({"name": "other"}, False),
+        ({}, False),
+    ],
+)
+def test_an_application_that_deploys_to_another_cluster_has_nothing_here(destination: Resource, here: bool) -> None:
+    assert owns(application(spec={"destination": destination}), SICK) is here
+
+
+@pytest.mark.parametrize(
     ("tracking", "name", "namespace"),
     [("shop:apps/Deployment:shop/cart", "shop", ""), ("team_shop:apps/Deployment:shop/cart", "shop", "team")],
 )
