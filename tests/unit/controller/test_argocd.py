@@ -177,11 +177,11 @@ def test_an_application_is_changed_only_where_nothing_else_goes_back_with_it(fou
 @pytest.mark.parametrize(
     ("action", "gitops", "found", "mode", "why"),
     [
-        ("rollback", "Never", None, Mode.OBSERVE, "may not read it"),
+        ("rollback", "Never", None, Mode.OBSERVE, "may not be read"),
         ("rollback", "Never", application(), Mode.OBSERVE, "would put it back"),
         ("rollback", "Never", application(ignores=[LEAVE]), Mode.AUTO, ""),
         ("rollback", "Application", application(), Mode.AUTO, ""),
-        ("rollback", "Application", None, Mode.OBSERVE, "may not read it"),
+        ("rollback", "Application", None, Mode.OBSERVE, "may not be read"),
         ("rollback", "Application", application(resources=[CART, CLUSTER]), Mode.OBSERVE, "more than namespace"),
         ("rollback", "Revert", application(ignores=[LEAVE]), Mode.OBSERVE, "not carried out"),
         ("scale", "Application", application(), Mode.OBSERVE, "the replicas"),
