@@ -15,7 +15,7 @@ import yaml
 
 from controller.facts import moment
 from controller.model import Resource, Workload
-from controller.owners import owner_of
+from controller.owners import keeper_of, owner_of
 from selfheal.policy import FIELD_MANAGER
 
 API_VERSION = "argoproj.io/v1alpha1"
@@ -187,7 +187,7 @@ def stands_alone(application: Resource, namespace: str) -> str:
     above = next(iter(application["metadata"].get("ownerReferences") or ()), None)
     if above is not None:
         return f"Application {name} is made by {above.get('kind')} {above.get('name')}, which would set it back"
-    owner = owner_of(application)
+    owner = keeper_of(application)
     if owner is not None:
         return f"Application {name} is itself kept by {owner}, which would set it back"
     if (application.get("spec") or {}).get("sources"):

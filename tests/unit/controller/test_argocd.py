@@ -148,9 +148,11 @@ ELSEWHERE = CART | {"namespace": "bank"}
 CLUSTER = {"group": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "all"}
 
 
-def test_who_writes_the_status_of_an_application_does_not_own_it() -> None:
-    status = {"manager": "argocd-application-controller", "fieldsV1": {"f:status": {"f:sync": {}}}}
-    assert stands_alone(application(metadata={"managedFields": [status]}), "shop") == ""
+@pytest.mark.parametrize("manager", ["argocd-application-controller", "argocd-server", "kubectl"])
+def test_an_application_is_kept_only_by_what_syncs_it(manager: str) -> None:
+    # The application controller writes the status and the normal form of the spec, the server what people click.
+    written = {"manager": manager, "fieldsV1": {"f:spec": {"f:source": {}}, "f:status": {"f:sync": {}}}}
+    assert stands_alone(application(metadata={"managedFields": [written]}), "shop") == ""
     synced = {"manager": "argocd-controller", "fieldsV1": {"f:spec": {"f:source": {}}}}
     assert "kept by Argo CD" in stands_alone(application(metadata={"managedFields": [synced]}), "shop")
 
