@@ -63,7 +63,7 @@ def owner_of(resource: Resource) -> Owner | None:
 
 
 def keeper_of(application: Resource) -> Owner | None:
-    """The same of an Application, which parts of Argo CD write that sync nothing: its status, its normal form, its UI."""
+    """The same of an Application, which Argo CD also writes without syncing it: status, normal form, clicks."""
     metadata = application["metadata"]
     synced = [one for one in metadata.get("managedFields") or () if one.get("manager") == ARGO_SYNC_MANAGER]
     return owner_of(application | {"metadata": metadata | {"managedFields": synced}})
