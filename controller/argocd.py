@@ -15,7 +15,7 @@ import yaml
 
 from controller.facts import moment
 from controller.model import Resource, Workload
-from controller.owners import owner_of
+from controller.owners import keeper_of, owner_of
 from selfheal.policy import FIELD_MANAGER
 
 API_VERSION = "argoproj.io/v1alpha1"
@@ -23,6 +23,8 @@ KIND = "Application"
 GROUP = "argoproj.io"
 SETTINGS = "argocd-cm"
 """The ConfigMap with Argo CD's settings, in its own namespace."""
+_HERE = ("https://kubernetes.default.svc", "in-cluster")
+"""What an Application calls the cluster in which Argo CD runs, by server and by name."""
 _IGNORED = "resource.customizations.ignoreDifferences."
 
 
@@ -48,7 +50,10 @@ class Deployed:
 
 
 def owns(application: Resource, workload: Workload) -> bool:
-    """Whether the Application itself says that it has the workload: an annotation alone anybody can write."""
+    """Whether the Application itself says that it has the workload, here: an annotation alone anybody can write."""
+    destination = (application.get("spec") or {}).get("destination") or {}
+    if destination.get("server") != _HERE[0] and destination.get("name") != _HERE[1]:
+        return False
     group, ref = workload.ref.api_version.rpartition("/")[0], workload.ref
     wanted = (group, ref.kind, ref.namespace, ref.name)
     return any(_identity(one) == wanted for one in resources(application))
@@ -182,7 +187,7 @@ def stands_alone(application: Resource, namespace: str) -> str:
     above = next(iter(application["metadata"].get("ownerReferences") or ()), None)
     if above is not None:
         return f"Application {name} is made by {above.get('kind')} {above.get('name')}, which would set it back"
-    owner = owner_of(application)
+    owner = keeper_of(application)
     if owner is not None:
         return f"Application {name} is itself kept by {owner}, which would set it back"
     if (application.get("spec") or {}).get("sources"):

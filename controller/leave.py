@@ -31,8 +31,6 @@ def why_not(workload: Workload, action: Action, parameters: Parameters) -> str:
     owner = owner_of(workload.resource)
     if owner is None or action in _FREE:
         return ""
-    if owner.tool == "Helm":
-        return f"{owner} owns the template of {workload.ref.workload}" if action is Action.ROLLBACK else ""
     if action is Action.ROLLBACK and through_owner(workload, parameters):
         return ""
     if owner.tool == "Argo CD":
@@ -71,7 +69,7 @@ def may_change(workload: Workload) -> bool:
 def _of_argocd(owner: Owner, workload: Workload, action: Action, parameters: Parameters) -> str:
     text = f"{owner} owns {_part(action)} of {workload.ref.workload}"
     if workload.application is None:
-        return f"{text}, and its Application is not known: selfheal may not read it (manifests/argocd/read.yaml)"
+        return f"{text}. Its Application does not list it, or may not be read (manifests/argocd/read.yaml)"
     wanted = parameters.rollback.gitops if action is Action.ROLLBACK else "Never"
     if wanted == "Application":
         return stands_alone(workload.application, workload.ref.namespace)

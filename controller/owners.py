@@ -9,6 +9,8 @@ from controller.model import Resource, Workload
 ARGO_TRACKING = "argocd.argoproj.io/tracking-id"
 ARGO_MANAGER = "argocd"
 """How the names of Argo CD's field managers start; label tracking leaves no other trace that is Argo CD's alone."""
+ARGO_SYNC_MANAGER = "argocd-controller"
+"""Under this name Argo CD writes what it syncs."""
 INSTANCE_LABEL = "app.kubernetes.io/instance"
 """Names the Application where Argo CD tracks by label. Charts set it too, so alone it says nothing."""
 FLUX_LABELS = ("kustomize.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/name")
@@ -50,7 +52,7 @@ def owner_of(resource: Resource) -> Owner | None:
     annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
     if ARGO_TRACKING in annotations:
         return _argocd(str(annotations[ARGO_TRACKING]).partition(":")[0])
-    if any(map(_by_argocd, metadata.get("managedFields") or ())):
+    if any(str(entry.get("manager", "")).startswith(ARGO_MANAGER) for entry in metadata.get("managedFields") or ()):
         return _argocd(str(labels.get(INSTANCE_LABEL, "")))
     flux = next((labels[label] for label in FLUX_LABELS if label in labels), None)
     if flux is not None:
@@ -60,10 +62,11 @@ def owner_of(resource: Resource) -> Owner | None:
     return None
 
 
-def _by_argocd(entry: Resource) -> bool:
-    """Whether Argo CD has applied something: of its own objects it writes the status too."""
-    written = set(entry.get("fieldsV1") or ()) != {"f:status"}
-    return written and str(entry.get("manager", "")).startswith(ARGO_MANAGER)
+def keeper_of(application: Resource) -> Owner | None:
+    """The same of an Application, which Argo CD also writes without syncing it: status, normal form, clicks."""
+    metadata = application["metadata"]
+    synced = [one for one in metadata.get("managedFields") or () if one.get("manager") == ARGO_SYNC_MANAGER]
+    return owner_of(application | {"metadata": metadata | {"managedFields": synced}})
 
 
 def _argocd(instance: str) -> Owner:

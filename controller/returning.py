@@ -14,13 +14,13 @@ from typing import Any
 from controller.applied import missing_values
 from controller.argocd import automated, ignores_us, revision
 from controller.consent import is_wanted
+from controller.incidents import WRITTEN
 from controller.model import Workload
 from controller.releasing import entries_of
 from controller.resizing import REVERTED
 from controller.syncing import is_sync
 from selfheal.policy import FIELD_MANAGER, GROUP, Policy
-from selfheal.remediation import Attempt, Operation, Remediation, RemediationStatus
-from selfheal.takingback import in_effect
+from selfheal.remediation import Attempt, AttemptResult, Operation, Remediation, RemediationStatus
 
 _OURS = f"/metadata/annotations/{GROUP}~1"
 
@@ -33,14 +33,13 @@ def due(remediation: Remediation, workload: Workload, policy: Policy | None) -> 
         workload: The target as it is now.
         policy: The policy that opened it, as it is now; None when it is gone.
     """
-    status, loan = remediation.status, remediation.status.loan
+    loan = remediation.status.loan
     if remediation.is_open or loan is None or loan.returned_time is not None:
         return ""
-    number = in_effect(status)
-    if number is None:
-        return "TakenBack" if any(one.reason == REVERTED for one in status.attempts) else "Undone"
-    attempt, application = status.attempts[number], workload.application
-    if was_synced(remediation):
+    attempt, application = _lent(remediation), workload.application
+    if attempt is None or attempt.result not in WRITTEN or attempt.result is AttemptResult.UNDONE:
+        return "TakenBack" if attempt is not None and attempt.reason == REVERTED else "Undone"
+    if is_sync(attempt):
         return "AutomatedAgain" if application is not None and automated(application) is not None else ""
     if missing_values(_values(attempt), workload.resource):
         return "TakenBack"
@@ -55,7 +54,13 @@ def due(remediation: Remediation, workload: Workload, policy: Policy | None) -> 
 
 def was_synced(remediation: Remediation) -> bool:
     """Whether what is lent is the automation of an Application, and not fields of the workload."""
-    return any(is_sync(one) for one in remediation.status.attempts)
+    attempt = _lent(remediation)
+    return attempt is not None and is_sync(attempt)
+
+
+def _lent(remediation: Remediation) -> Attempt | None:
+    """The newest attempt that something was lent for; one that follows it may be a restart."""
+    return next((one for one in reversed(remediation.status.attempts) if one.change.lent), None)
 
 
 def _values(attempt: Attempt) -> Mapping[str, Any]:

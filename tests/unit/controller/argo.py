@@ -44,7 +44,12 @@ def application(
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Application",
         "metadata": {"name": "shop", "namespace": "argocd", "uid": "uid-shop", **more.pop("metadata", {})},
-        "spec": {"syncPolicy": policy, "ignoreDifferences": ignores or [], **more.pop("spec", {})},
+        "spec": {
+            "destination": {"server": "https://kubernetes.default.svc", "namespace": "shop"},
+            "syncPolicy": policy,
+            "ignoreDifferences": ignores or [],
+            **more.pop("spec", {}),
+        },
         "status": {
             "sync": {"status": "Synced", "revision": revision},
             "history": HISTORY if history is None else history,

@@ -81,6 +81,20 @@ def test_an_application_has_only_what_its_status_lists() -> None:
 
 
 @pytest.mark.parametrize(
+    ("destination", "here"),
+    [
+        ({"server": "https://kubernetes.default.svc"}, True),
+        ({"name": "in-cluster"}, True),
+        ({"server": "https://other.example:6443"}, False),
+        ({"name": "other"}, False),
+        ({}, False),
+    ],
+)
+def test_an_application_that_deploys_to_another_cluster_has_nothing_here(destination: Resource, here: bool) -> None:
+    assert owns(application(spec={"destination": destination}), SICK) is here
+
+
+@pytest.mark.parametrize(
     ("tracking", "name", "namespace"),
     [("shop:apps/Deployment:shop/cart", "shop", ""), ("team_shop:apps/Deployment:shop/cart", "shop", "team")],
 )
@@ -134,9 +148,11 @@ ELSEWHERE = CART | {"namespace": "bank"}
 CLUSTER = {"group": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "all"}
 
 
-def test_who_writes_the_status_of_an_application_does_not_own_it() -> None:
-    status = {"manager": "argocd-application-controller", "fieldsV1": {"f:status": {"f:sync": {}}}}
-    assert stands_alone(application(metadata={"managedFields": [status]}), "shop") == ""
+@pytest.mark.parametrize("manager", ["argocd-application-controller", "argocd-server", "kubectl"])
+def test_an_application_is_kept_only_by_what_syncs_it(manager: str) -> None:
+    # The application controller writes the status and the normal form of the spec, the server what people click.
+    written = {"manager": manager, "fieldsV1": {"f:spec": {"f:source": {}}, "f:status": {"f:sync": {}}}}
+    assert stands_alone(application(metadata={"managedFields": [written]}), "shop") == ""
     synced = {"manager": "argocd-controller", "fieldsV1": {"f:spec": {"f:source": {}}}}
     assert "kept by Argo CD" in stands_alone(application(metadata={"managedFields": [synced]}), "shop")
 
@@ -163,11 +179,11 @@ def test_an_application_is_changed_only_where_nothing_else_goes_back_with_it(fou
 @pytest.mark.parametrize(
     ("action", "gitops", "found", "mode", "why"),
     [
-        ("rollback", "Never", None, Mode.OBSERVE, "may not read it"),
+        ("rollback", "Never", None, Mode.OBSERVE, "may not be read"),
         ("rollback", "Never", application(), Mode.OBSERVE, "would put it back"),
         ("rollback", "Never", application(ignores=[LEAVE]), Mode.AUTO, ""),
         ("rollback", "Application", application(), Mode.AUTO, ""),
-        ("rollback", "Application", None, Mode.OBSERVE, "may not read it"),
+        ("rollback", "Application", None, Mode.OBSERVE, "may not be read"),
         ("rollback", "Application", application(resources=[CART, CLUSTER]), Mode.OBSERVE, "more than namespace"),
         ("rollback", "Revert", application(ignores=[LEAVE]), Mode.OBSERVE, "not carried out"),
         ("scale", "Application", application(), Mode.OBSERVE, "the replicas"),

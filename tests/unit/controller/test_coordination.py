@@ -122,6 +122,8 @@ def test_a_newer_rollout_that_goes_well_is_not_disturbed_for_older_pods() -> Non
         ({"argocd.argoproj.io/tracking-id": "shop:apps/Deployment:shop/cart"}, {}, Action.ROLLBACK, Mode.OBSERVE),
         ({"argocd.argoproj.io/tracking-id": "shop:apps/Deployment:shop/cart"}, {}, Action.RESTART, Mode.AUTO),
         ({"meta.helm.sh/release-name": "shop"}, {}, Action.ROLLBACK, Mode.OBSERVE),
+        ({"meta.helm.sh/release-name": "shop"}, {}, Action.SCALE, Mode.OBSERVE),
+        ({"meta.helm.sh/release-name": "shop"}, {}, Action.ADJUST_RESOURCES, Mode.AUTO),
         ({}, {"kustomize.toolkit.fluxcd.io/name": "shop"}, Action.ROLLBACK, Mode.OBSERVE),
         ({}, {"olm.owner": "csv"}, Action.RESTART, Mode.OBSERVE),
     ],

@@ -117,6 +117,16 @@ def test_a_loan_ends_after_an_undo() -> None:
     assert due(undone, workload, policy()) == "Undone"
 
 
+def test_a_loan_ends_after_an_undo_also_when_a_restart_has_helped_then() -> None:
+    closed, workload = lent()
+    (rollback,) = closed.status.attempts
+    undone = rollback.model_copy(update={"result": AttemptResult.UNDONE})
+    restart = ACTIONS[Action.RESTART].plan(request(SICK))
+    helped = rollback.model_copy(update={"action": Action.RESTART, "change": restart, "undo": restart.undo})
+    status = closed.status.model_copy(update={"attempts": (undone, helped)})
+    assert due(closed.model_copy(update={"status": status}), workload, policy()) == "Undone"
+
+
 def test_an_open_remediation_and_one_that_is_returned_owe_nothing() -> None:
     closed, workload = lent()
     moved = replace(workload, application=MOVED)

@@ -6,19 +6,24 @@ from collections import Counter
 
 import pytest
 
+from controller.cluster.paths import item
 from controller.model import Workload
 from selfheal.policy import Policy
 from selfheal.remediation import Remediation
 from tests.unit.controller.actions.test_adjust_resources import shop
+from tests.unit.controller.argo import application, bad_image, owned
 from tests.unit.controller.memory import Killed, Stage
 from tests.unit.controller.records import bad_rollout, policy, remediation
 
-TARGETS = ("/deployments/", "/pods/")
+TARGETS = ("/deployments/", "/pods/", "/applications/")
 EVICT = {"restart": {"strategy": "Evict"}}
+SYNC = {"rollback": {"gitops": "Application"}}
+SHOP = item("argoproj.io/v1alpha1", "Application", "argocd", "shop")
 PLOTS: dict[str, tuple[Workload, Policy]] = {
     "one patch": (bad_rollout(), policy()),
     "an eviction": (bad_rollout(), policy(action="restart", parameters=EVICT)),
     "a resize, then the template": (shop(), policy(anomaly_type="OOMKilled", action="adjust-resources")),
+    "a sync of the Application": (owned(bad_image(), application()), policy(parameters=SYNC)),
 }
 
 
@@ -26,8 +31,17 @@ def stage(plot: str) -> tuple[Stage, Remediation]:
     """A sick workload with a fresh Remediation."""
     workload, owner = PLOTS[plot]
     found = Stage(workload)
+    if workload.application is not None:
+        found.api.store(SHOP, workload.application)
     found.put_policy(owner)
     return found, found.put_remediation(remediation(workload.ref, owner))
+
+
+def take_up(found: Stage) -> None:
+    """Argo CD takes the operation up that it is asked for: it does not stand in the Application any more."""
+    there = found.api.objects.get(SHOP, {})
+    if "operation" in there:
+        there["status"]["operationState"] = {"phase": "Running", "operation": there.pop("operation")}
 
 
 def writes(found: Stage) -> Counter[str]:
@@ -51,6 +65,7 @@ def test_a_successor_writes_what_is_missing_and_nothing_twice(plot: str, before:
         found.api.lives, found.api.dies_before = lives, before
         with pytest.raises(Killed):
             found.stepper.run(fresh)
+        take_up(found)
         found.succeed().stepper.run(fresh)
         (attempt,) = found.remediations()[0].status.attempts
         assert (lives, attempt.result, writes(found)) == (lives, "Applied", expected)
