@@ -55,10 +55,16 @@ class InCluster(Product):
         build_images(list(BY_NAME.values()), self.say)
         import_to_bench(list(BY_NAME.values()), self.say)
 
+    def space(self) -> None:
+        """Our namespace under PSA ``restricted``."""
+        self.say(f"namespace {SYSTEM} under PSA restricted")
+        self.cluster.apply(_namespace(SYSTEM))
+
     def registry(self) -> None:
-        """Our namespace under PSA ``restricted``, and in one of its own an MLflow server from the trainer's image."""
-        self.say("MLflow, as a pod; namespace selfheal-system under PSA restricted")
-        self.cluster.apply(*(_namespace(name) for name in (SYSTEM, "mlflow")))
+        """Our namespace, and in one of its own an MLflow server from the trainer's image."""
+        self.space()
+        self.say("MLflow, as a pod")
+        self.cluster.apply(_namespace("mlflow"))
         self.cluster.apply(*mlflow(BY_NAME["trainer"].tag))
         self.cluster.kubectl("rollout", "status", "deployment/mlflow", "-n", "mlflow", "--timeout=180s")
 

@@ -54,7 +54,7 @@ def shop(node: NodeCluster) -> Product:
     return product
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def controller(shop: Product) -> Iterator[Product]:
     """The product without an endpoint: symptoms alone, healed by the controller as its own ServiceAccount."""
     shop.manifests()
