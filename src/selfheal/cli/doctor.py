@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from selfheal.cli.cluster import Cluster
 
 _TIMEOUT = 5.0  # seconds
+_AGAIN = 2.0  # seconds between two looks
 _RESOURCES = ("selfhealingpolicies", "remediations", "remediationapprovals", "healingconfigs")
 _SHOWN = 3  # names in one line
 _PROBED = "pod_memory_usage"
@@ -68,6 +70,7 @@ def doctor(
     endpoint_ca_file: Annotated[
         Path | None, typer.Option(envvar="SELFHEAL_ENDPOINT_CA_FILE", help="Its certificate authority.")
     ] = None,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to look again while something fails.")] = 0,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     as_json: Json = False,
@@ -78,11 +81,18 @@ def doctor(
     Changes nothing. Ends with 1 when something failed; what the account may not read is no failure.
     """
     cluster = connect(kubeconfig, context)
-    checks = list(_of_cluster(cluster))
-    if prometheus:
-        checks.append(_asked("Prometheus", lambda: _prometheus(prometheus, token_file, ca_file)))
-    if endpoint:
-        checks.append(_asked("endpoint", lambda: _endpoint(endpoint, endpoint_token_file, endpoint_ca_file)))
+
+    def look() -> list[Check]:
+        checks = list(_of_cluster(cluster))
+        if prometheus:
+            checks.append(_asked("Prometheus", lambda: _prometheus(prometheus, token_file, ca_file)))
+        if endpoint:
+            checks.append(_asked("endpoint", lambda: _endpoint(endpoint, endpoint_token_file, endpoint_ca_file)))
+        return checks
+
+    deadline = time.monotonic() + wait
+    while _failed(checks := look()) and time.monotonic() < deadline:
+        time.sleep(_AGAIN)
     result = {"checks": [asdict(check) for check in checks], "healthy": not _failed(checks)}
     emit(result, "\n".join(_lines(checks)), as_json=as_json)
     if _failed(checks):
