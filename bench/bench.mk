@@ -72,3 +72,16 @@ healthy-day: install  ## a healthy day in MINUTES (10): rollouts, swings, jobs, 
 .PHONY: soak
 soak: install  ## MINUTES (30) of random faults, kills and outages: nothing lost, nothing twice, memory flat (SEED=0)
 	@$(PY) -m bench.controller soak --minutes $(or $(MINUTES),30) --seed $(or $(SEED),0)
+
+# ---- what ships ------------------------------------------------------------------------------------------------------
+.PHONY: scan
+scan: install  ## checkov on chart and manifests; every finding has its answer in docs/security.md
+	@$(PY) -m bench.scan manifests
+
+.PHONY: audit
+audit: install  ## pip-audit on the locked packages of every image; ends with 3 where nobody could be asked
+	@$(PY) -m bench.scan packages
+
+.PHONY: sbom
+sbom: install  ## the packages of every image as CycloneDX, in dist/sbom
+	@$(PY) -m bench.scan sbom

@@ -13,4 +13,6 @@ compile controller pyproject.toml --extra controller
 compile serving pyproject.toml --extra serving
 compile trainer pyproject.toml --extra detect --extra trainer
 compile build --group build
+compile scan --group scan
+compile audit --group audit
 compile mlflow --group mlflow-server

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,29 +10,19 @@ from pathlib import Path
 import pytest
 
 from bench.cluster import ApiCluster
-from bench.paths import cache
+from bench.environments import environment
 from tests.integration.conftest import wait_until
 from tests.support.controller import ROOT, Shop, running
 
 pytestmark = [pytest.mark.api, pytest.mark.integration]
 
-LOCKED = ROOT / "requirements" / "controller.txt"
 SPACE = "locked"
 
 
 @pytest.fixture(scope="module")
 def python() -> str:
-    """Of an environment made from the image's locked requirements; kept, and made anew when they change."""
-    if shutil.which("uv") is None:
-        pytest.skip("uv is missing: pip install uv")
-    folder = cache() / f"controller-{hashlib.sha256(LOCKED.read_bytes()).hexdigest()[:12]}"
-    marker = folder / "synced"
-    if not marker.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        for words in (["venv", "--python", "3.11"], ["pip", "sync", str(LOCKED), "--python"]):
-            subprocess.run(["uv", *words, str(folder)], check=True, capture_output=True)
-        marker.touch()
-    return str(folder / "bin" / "python")
+    """Of an environment made from the image's locked requirements."""
+    return str(environment("controller") / "python")
 
 
 @pytest.fixture(scope="module")
