@@ -31,15 +31,23 @@ def role(name: str) -> dict[str, Any]:
 def test_no_role_has_a_wildcard_or_reaches_secrets() -> None:
     for one in ROLES:
         for rule in one["rules"]:
-            words = [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+            words = [word for part in rule.values() for word in part]
             assert not any("*" in word for word in words), one["metadata"]["name"]
-            assert not {"secrets", "pods/exec", "serviceaccounts/token"}.intersection(rule["resources"])
+            assert not {"secrets", "pods/exec", "serviceaccounts/token"}.intersection(rule.get("resources", ()))
             assert not {"bind", "escalate", "impersonate"}.intersection(rule["verbs"])
 
 
 def test_nothing_binds_the_healer_or_an_administrators_role() -> None:
     bindings = [one for one in documents("rbac") if one["kind"].endswith("Binding")]
-    assert {one["roleRef"]["name"] for one in bindings} == {"selfheal-controller"}
+    assert {one["roleRef"]["name"] for one in bindings} == {"selfheal-controller", "selfheal-metrics-auth"}
+
+
+def test_who_asks_about_tokens_learns_yes_or_no_and_who_scrapes_reaches_no_resource() -> None:
+    assert granted(role("selfheal-metrics-auth")) == {
+        ("authentication.k8s.io", "tokenreviews", "create"),
+        ("authorization.k8s.io", "subjectaccessreviews", "create"),
+    }
+    assert role("selfheal-metrics-reader")["rules"] == [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]
 
 
 def test_the_healer_may_do_exactly_what_the_actions_declare() -> None:
@@ -63,7 +71,7 @@ def test_the_healers_role_is_made_from_what_the_actions_declare() -> None:
 
 
 def test_argo_cds_objects_are_out_of_reach_until_somebody_says_otherwise() -> None:
-    ours = [one for one in ROLES if any("argoproj.io" in rule["apiGroups"] for rule in one["rules"])]
+    ours = [one for one in ROLES if any("argoproj.io" in rule.get("apiGroups", ()) for rule in one["rules"])]
     assert {one["metadata"]["name"]: granted(one) for one in ours} == {
         "selfheal-argocd-read": {("argoproj.io", "applications", "get"), ("", "configmaps", "get")},
         "selfheal-argocd-rollback": {("argoproj.io", "applications", "patch")},
