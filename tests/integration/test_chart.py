@@ -66,7 +66,7 @@ WAYS: dict[str, list[str]] = {
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiCluster]:
-    """Nothing of ours in it but a namespace under PSA ``restricted``; the kinds of KServe and the Prometheus operator."""
+    """A namespace under PSA ``restricted``, and kinds of KServe and the Prometheus operator; nothing else of ours."""
     with ApiCluster.start(tmp_path_factory.mktemp("chart")) as found:
         install_crds(found, [*kserve_crds(), *monitoring_crds()])
         found.kubectl("apply", "-f", str(MANIFESTS / "rbac" / "namespace.yaml"))
