@@ -22,7 +22,7 @@ from bench.containerfiles import BY_NAME, build_images, import_to_bench
 from bench.controlplane import NODE_ADDRESS
 from bench.kserve import KServe
 from bench.node import NodeCluster
-from controller.inference import InferenceClient
+from controller.inference import InferenceClient, secured
 from controller.metrics import Metrics
 from selfheal.evaluation import evaluate
 from selfheal.protocol import ModelInfo, parse_instances
@@ -98,6 +98,7 @@ def service(place: InferenceService) -> InferenceService:
     place.apply(**stored("seven"))
     wait_until(lambda: place.ready() and place.rolled_out() and place.version() == "7", "a ready service", 120)
     _say(f"served {time.monotonic() - start:.1f} s after it was applied")
+    wait_until(lambda: len(place.pods()) == 1, "the end of the pods of another test")
     return place
 
 
@@ -175,10 +176,11 @@ def test_a_broken_update_leaves_the_old_pod_serving_and_the_new_pod_says_why(
 
 
 def test_the_controllers_client_and_doctor_find_it(service: InferenceService) -> None:
-    client = InferenceClient(service.address(), Metrics())
-    assert (client.wants().metrics, client.wants().step) == (NAMES, 60.0)
-    answers = client.predict(parse_instances({"instances": batch()[:1]}))
-    assert answers[KNOWN].anomaly is True
+    with secured() as http:
+        client = InferenceClient(service.address(), Metrics(), client=http)
+        assert (client.wants().metrics, client.wants().step) == (NAMES, 60.0)
+        judged = client.predict(parse_instances({"instances": batch()[:1]}))
+    assert judged[KNOWN].anomaly is True
     command = [sys.executable, "-m", "selfheal", "doctor", "--json", "--endpoint", service.address()]
     env = {"PYTHONPATH": str(ROOT / "src"), "KUBECONFIG": str(service.cluster.kubeconfig), "PATH": ""}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
@@ -252,9 +254,9 @@ def test_the_controller_asks_the_inference_service_for_verdicts(service: Inferen
         env = {"SELFHEAL_PROMETHEUS_URL": metrics, "SELFHEAL_ENDPOINT_URL": service.address()}
         env |= {"SELFHEAL_STEP_SECONDS": "60", "SELFHEAL_WINDOW_SAMPLES": "6"}
         account = cluster.service_account_kubeconfig("selfheal-system", "selfheal-controller")
-        before = judged(service)
+        before = verdicts_given(service)
         with running(account, tmp_path / "log", env) as controller:
-            wait_until(lambda: judged(service) > before, "a verdict asked for", 60)
+            wait_until(lambda: verdicts_given(service) > before, "a verdict asked for", 60)
             ready = next(
                 one for one in shop.get("selfhealingpolicy", "leaks")["status"]["conditions"] if one["type"] == "Ready"
             )
@@ -262,7 +264,7 @@ def test_the_controller_asks_the_inference_service_for_verdicts(service: Inferen
             assert not [one for one in controller.lines() if one["message"] == "the endpoint did not judge"]
 
 
-def judged(service: InferenceService) -> int:
+def verdicts_given(service: InferenceService) -> int:
     """How many workloads the endpoint has judged, by its own metrics."""
     lines = httpx.get(f"{service.address()}/metrics", timeout=10).text.splitlines()
     found = [line for line in lines if line.startswith("selfheal_endpoint_verdicts_total{")]

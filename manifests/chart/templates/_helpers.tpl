@@ -187,6 +187,10 @@ env:
 {{- include "selfheal.mlflowEnvFrom" $root }}
 ports:
   - {name: http, containerPort: 8080, protocol: TCP}
+# Nodes go on sending requests for a while after a pod is told to end: it answers them until they have heard of it.
+lifecycle:
+  preStop:
+    exec: {command: [sleep, "10"]}
 startupProbe:
   httpGet: {path: /v2/health/live, port: 8080}
   periodSeconds: 1
