@@ -62,6 +62,7 @@ test-api: install  ## integration tests: real API server, Prometheus, MLflow and
 .PHONY: test-node
 test-node: install  ## real-cluster tests: kubelet, containers, metrics (needs root)
 	$(PY) -m bench build --tier node
+	$(PY) -m bench.kserve build
 	$(PY) -m pytest tests/e2e
 
 # ---- the product -----------------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shutil
 import socket
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,10 @@ import typer
 import yaml
 
 from bench.__main__ import run_app, teller
-from bench.build import BY_NAME, BuildFailed, binary, build_programs
+from bench.build import BY_NAME, binary, build_programs, module_folder
 from bench.cluster import Cluster, Say
 from bench.controlplane import ControlPlane, KubectlFailed, free_ports
-from bench.paths import DEFAULT_STATE, SOURCE, State
+from bench.paths import DEFAULT_STATE, State
 from selfheal.errors import NoData, WrongUse
 
 NAMESPACE = "argocd"
@@ -154,16 +153,12 @@ def manifests() -> Path:
     """What Argo CD's own release installs without its web page, beside the program in the cache.
 
     Raises:
-        BuildFailed: Without go, where it is not in the cache yet.
+        bench.build.BuildFailed: Without go, where it is not in the cache yet.
     """
     program = binary("argocd")
     file = program.with_name(f"{program.name}.yaml")
     if not file.exists():
-        words = ["go", "list", "-m", "-f", "{{.Dir}}", _MODULE]
-        done = subprocess.run(words, cwd=SOURCE / "go" / "argocd", capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise BuildFailed(f"{' '.join(words)} failed: {done.stderr.strip()[-300:]}")
-        shutil.copyfile(Path(done.stdout.strip()) / "manifests" / "core-install.yaml", file)
+        shutil.copyfile(module_folder("argocd", _MODULE) / "manifests" / "core-install.yaml", file)
     return file
 
 

@@ -23,6 +23,10 @@ install-in-cluster: install  ## the whole product in the node bench as pods: ima
 argocd: install  ## Argo CD beside the cluster of .bench; a repository is the file:// URL of a bare clone
 	@$(PY) -m bench.argocd up
 
+.PHONY: kserve
+kserve: install  ## KServe's controller beside the node bench in .bench: InferenceServices become Deployments and answer
+	@$(PY) -m bench.kserve up
+
 .PHONY: deploy
 deploy: install  ## the whole product on the running node bench: shop, history, training, endpoint, controller
 	@$(PY) -m bench.product deploy

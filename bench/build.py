@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -68,6 +69,7 @@ PROGRAMS: tuple[Program, ...] = (
     Program("shop", "shop", ".", "source", ("node",), 0.2),
     Program("versitygw", "versitygw", "github.com/versity/versitygw/cmd/versitygw", "v1.8.0", (), 2.0),
     Program("argocd", "argocd", ".", "v3.2.0", ("argocd",), 4.0),
+    Program("kserve", "kserve", "github.com/kserve/kserve/cmd/manager", "v0.17.0", ("kserve",), 4.0),
 )
 BY_NAME = {program.name: program for program in PROGRAMS}
 
@@ -160,6 +162,25 @@ def _ldflags(program: Program) -> str:
     }
     stamps = [f"-X {base}.{key}={value}" for key, value in parts.items()]
     return " ".join(["-s -w", *stamps, f"-X k8s.io/client-go/pkg/version.gitVersion={KUBERNETES}"])
+
+
+def module_folder(name: str, module: str) -> Path:
+    """Where the source of a Go module lies that a go.mod of ours pins; fetched when it is not there.
+
+    Args:
+        name: Folder under ``bench/go``.
+        module: Import path.
+
+    Raises:
+        BuildFailed: Without go, or where the module cannot be fetched.
+    """
+    if shutil.which("go") is None:
+        raise BuildFailed("go is missing: install Go 1.25 or later, then try again")
+    words = ["go", "mod", "download", "-json", module]
+    done = subprocess.run(words, cwd=SOURCE / "go" / name, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BuildFailed(f"{' '.join(words)} failed: {(done.stderr or done.stdout).strip()[-300:]}")
+    return Path(json.loads(done.stdout)["Dir"])
 
 
 def compile_c(name: str) -> Path:

@@ -13,6 +13,7 @@ import yaml
 from bench.chart import CHART
 from bench.cluster import ApiCluster
 from bench.helm import conforms, helm, write_schemas
+from bench.kserve import install_crds, kserve_crds, monitoring_crds
 from selfheal.errors import SelfhealError
 from tests.manifests.crds import MANIFESTS
 
@@ -52,14 +53,23 @@ WAYS: dict[str, list[str]] = {
         *("--set", "pipelines.engine=KubeflowPipelines"),
         *("--set", "pipelines.host=https://ds-pipeline.example.com"),
     ],
+    "openshift": [*REGISTRY, "-f", str(CHART / "values-openshift.yaml")],
+    "kserve": [
+        *ALL,
+        *("--set", "endpoint.kserve.enabled=true"),
+        *("--set", "endpoint.model.storageUri=pvc://models/champion"),
+        *("--set", "endpoint.podAnnotations.team=shop"),
+        *("--set", "endpoint.nodeSelector.pool=serving"),
+    ],
     "bare": ["--set", "networkPolicy.enabled=false", "--set", "podDisruptionBudget.enabled=false"],
 }
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiCluster]:
-    """Nothing of ours in it but a namespace under PSA ``restricted``."""
+    """A namespace under PSA ``restricted``, and kinds of KServe and the Prometheus operator; nothing else of ours."""
     with ApiCluster.start(tmp_path_factory.mktemp("chart")) as found:
+        install_crds(found, [*kserve_crds(), *monitoring_crds()])
         found.kubectl("apply", "-f", str(MANIFESTS / "rbac" / "namespace.yaml"))
         yield found
 
@@ -112,6 +122,31 @@ def test_a_field_that_kubernetes_does_not_know_does_not_conform(cluster: ApiClus
     wrong = render(cluster).replace("readOnlyRootFilesystem:", "readOnlyRootFileSystem:")
     with pytest.raises(SelfhealError, match="readOnlyRootFileSystem"):
         conforms(wrong, schemas)
+
+
+@pytest.mark.parametrize("field", ["minReplicas", "supportedModelFormats", "matchNames"])
+def test_a_field_that_kserve_or_the_prometheus_operator_does_not_know_does_not_conform(
+    field: str, cluster: ApiCluster, schemas: Path
+) -> None:
+    wrong = render(cluster, *WAYS["openshift"]).replace(f"{field}:", f"{field}x:")
+    with pytest.raises(SelfhealError, match=f"{field}x"):
+        conforms(wrong, schemas)
+
+
+def test_the_controller_asks_where_kserve_listens(cluster: ApiCluster) -> None:
+    def url(*words: str) -> str:
+        (found,) = [
+            one
+            for one in objects(render(cluster, *words))
+            if one["metadata"]["name"] == "selfheal-controller" and one["kind"] == "Deployment"
+        ]
+        env = found["spec"]["template"]["spec"]["containers"][0]["env"]
+        return next(one["value"] for one in env if one["name"] == "SELFHEAL_ENDPOINT_URL")
+
+    host = f"http://selfheal-ensemble-predictor.{SPACE}.svc"
+    assert url(*WAYS["kserve"]) == host
+    assert url(*WAYS["openshift"]) == f"{host}:8080", "a headless Service has no port of its own"
+    assert url(*WAYS["openshift"], "--set", "endpoint.kserve.headless=false") == host
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -138,14 +138,32 @@ envFrom:
 {{- if and .Values.endpoint.enabled (or .Values.mlflow.trackingUri (and .Values.endpoint.kserve.enabled .Values.endpoint.model.storageUri)) }}yes{{ end }}
 {{- end }}
 
+{{/* KServe's Service has port 80; a headless one has no ports of its own, and pods listen on 8080. */}}
 {{- define "selfheal.endpointUrl" -}}
 {{- if .Values.endpoint.url -}}
 {{ .Values.endpoint.url }}
 {{- else if and (include "selfheal.servesModel" .) .Values.endpoint.kserve.enabled -}}
-http://selfheal-ensemble-predictor.{{ include "selfheal.namespace" . }}.svc
+http://selfheal-ensemble-predictor.{{ include "selfheal.namespace" . }}.svc{{ if .Values.endpoint.kserve.headless }}:8080{{ end }}
 {{- else if include "selfheal.servesModel" . -}}
 http://selfheal-ensemble.{{ include "selfheal.namespace" . }}.svc:8080
 {{- end -}}
+{{- end }}
+
+{{/* With more than one replica of the endpoint, one at a time may be evicted. */}}
+{{- define "selfheal.endpointBudget" -}}
+{{- if and .Values.podDisruptionBudget.enabled (or .Values.endpoint.autoscaling.enabled (gt (int .Values.endpoint.replicas) 1)) }}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: selfheal-ensemble
+  namespace: {{ include "selfheal.namespace" . }}
+  labels: {{- include "selfheal.labels" (list . "endpoint") | nindent 4 }}
+spec:
+  maxUnavailable: 1
+  selector:
+    matchLabels: {{- include "selfheal.selector" (list . "endpoint") | nindent 6 }}
+{{- end }}
 {{- end }}
 
 {{/* The endpoint's container; give (list $ name), and KServe wants its own name. */}}
@@ -168,7 +186,11 @@ env:
   {{- end }}
 {{- include "selfheal.mlflowEnvFrom" $root }}
 ports:
-  - {name: {{ ternary "http" "http1" (eq (index . 1) "endpoint") }}, containerPort: 8080, protocol: TCP}
+  - {name: http, containerPort: 8080, protocol: TCP}
+# Nodes go on sending requests for a while after a pod is told to end: it answers them until they have heard of it.
+lifecycle:
+  preStop:
+    exec: {command: [sleep, "10"]}
 startupProbe:
   httpGet: {path: /v2/health/live, port: 8080}
   periodSeconds: 1

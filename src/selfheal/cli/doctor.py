@@ -226,7 +226,7 @@ def _prometheus(url: str, token_file: Path | None, ca_file: Path | None) -> Chec
 def _endpoint(url: str, token_file: Path | None, ca_file: Path | None) -> Check:
     import httpx  # with it rich's tables, which no help needs
 
-    look = f"is a model promoted? kubectl -n {SYSTEM_NAMESPACE} logs deployment/selfheal-ensemble"
+    look = f"is a model promoted? kubectl -n {SYSTEM_NAMESPACE} logs -l app.kubernetes.io/component=endpoint"
     try:
         headers = {"Authorization": f"Bearer {token_file.read_text().strip()}"} if token_file else {}
         verify = ssl.create_default_context(cafile=ca_file) if ca_file else True
