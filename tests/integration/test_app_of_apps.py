@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +20,8 @@ from tests.integration.conftest import MANIFESTS, wait_until
 from tests.integration.test_admission import REMEDIATION_SPEC
 from tests.support.controller import Shop, running
 from tests.support.gitops import Repository, stays
+from tests.support.liar import lying
+from tests.support.prometheus import memory_of, prometheus
 
 pytestmark = [pytest.mark.api, pytest.mark.integration]
 
@@ -90,11 +95,20 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         wait_until(lambda: found.get(*account) is not None, "the chart's ServiceAccount", 180)
         cluster.kubectl("create", "namespace", "shop")
         Shop(cluster, "shop").opt_in()
-        kubeconfig = cluster.service_account_kubeconfig(SYSTEM, "selfheal-controller")
-        with running(kubeconfig, git / "log"):
+        with controller(cluster, git):
             wait_until(found.settled, "all of ours Synced and Healthy", 240)
             yield found
         argocd.stop()
+
+
+@contextmanager
+def controller(cluster: ApiCluster, folder: Path) -> Iterator[None]:
+    """What kwok's pods only pretend to be: it sees its policies, and has metrics and an endpoint to ask."""
+    account = cluster.service_account_kubeconfig(SYSTEM, "selfheal-controller")
+    with prometheus(folder, memory_of("shop", ["cart"])) as url, lying() as endpoint:
+        env = {"SELFHEAL_PROMETHEUS_URL": url, "SELFHEAL_ENDPOINT_URL": endpoint.url}
+        with running(account, folder / "log", env):
+            yield
 
 
 def test_the_root_brings_everything_of_ours_and_says_so(site: Site) -> None:
@@ -108,7 +122,7 @@ def test_the_root_brings_everything_of_ours_and_says_so(site: Site) -> None:
 
 
 def test_custom_resources_come_first_then_the_chart_then_the_policies(site: Site) -> None:
-    for before, after in zip(IN_ORDER, IN_ORDER[1:], strict=False):
+    for before, after in pairwise(IN_ORDER):
         done = site.application(before)["status"]["history"][0]["deployedAt"]
         assert done <= site.application(after)["metadata"]["creationTimestamp"], after
 
@@ -137,14 +151,14 @@ def test_what_people_change_by_hand_goes_back_but_not_the_kill_switch(site: Site
 
 def test_a_remediation_survives_a_sync_that_prunes(site: Site) -> None:
     meta = {"name": "by-hand", "namespace": SYSTEM}
-    site.cluster.apply(
-        {"apiVersion": API_VERSION, "kind": "Remediation", "metadata": meta, "spec": REMEDIATION_SPEC}
-    )
+    site.cluster.apply({"apiVersion": API_VERSION, "kind": "Remediation", "metadata": meta, "spec": REMEDIATION_SPEC})
     policies = "manifests/kustomize/base/policies/shop.yaml"
     kept = [one for one in site.repository.read(policies) if one["metadata"]["name"] != "shop-full-volume"]
     site.repository.commit(*kept, file=policies)
     site.refresh()
-    wait_until(lambda: site.get("selfhealingpolicy", "shop-full-volume") is None, "the end of a policy that Git dropped")
+    wait_until(
+        lambda: site.get("selfhealingpolicy", "shop-full-volume") is None, "the end of a policy that Git dropped"
+    )
     wait_until(site.settled, "all of ours Synced and Healthy again")
     assert site.get("remediation", "by-hand") is not None
     for name in OURS:
@@ -173,11 +187,25 @@ def kind_of_others(group: str, plural: str, kind: str, version: str) -> dict[str
     }
 
 
+def arguments(site: Site) -> list[str]:
+    """Of the recurring training."""
+    spec = site.get("cronjob", "selfheal-training")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    found: list[str] = spec["containers"][0]["args"]
+    return found
+
+
 def test_a_service_waits_for_its_operator_and_holds_up_nobody(site: Site) -> None:
+    before = site.get("cronjob", "selfheal-training")
     site.switch(kafka=True, pipelines=True, openshiftAI=True, monitoring=True)
     wait_until(site.settled, "all of ours Synced and Healthy without the operators")
     assert stays(lambda: site.application("selfheal-platform-kafka") == {} and site.settled(), 6)
-    plurals = {"kafkas": "Kafka", "kafkanodepools": "KafkaNodePool", "kafkatopics": "KafkaTopic", "kafkausers": "KafkaUser"}
+    assert site.get("cronjob", "selfheal-training")["spec"] == before["spec"]
+    plurals = {
+        "kafkas": "Kafka",
+        "kafkanodepools": "KafkaNodePool",
+        "kafkatopics": "KafkaTopic",
+        "kafkausers": "KafkaUser",
+    }
     site.cluster.apply(
         *(kind_of_others("kafka.strimzi.io", plural, kind, "v1beta2") for plural, kind in plurals.items())
     )
@@ -185,6 +213,16 @@ def test_a_service_waits_for_its_operator_and_holds_up_nobody(site: Site) -> Non
     assert site.get("kafkatopics.kafka.strimzi.io", "selfheal.remediations", "kafka") is not None
     assert site.state("selfheal-platform-kafka")[1] != "Healthy"  # no operator makes brokers of it here
     wait_until(site.settled, "all of ours Synced and Healthy although Kafka is not")
+    site.cluster.apply(
+        kind_of_others(
+            "datasciencepipelinesapplications.opendatahub.io",
+            "datasciencepipelinesapplications",
+            "DataSciencePipelinesApplication",
+            "v1",
+        )
+    )
+    wait_until(lambda: "submit" in arguments(site), "training on the pipelines server", 120)
+    assert site.get("datasciencepipelinesapplication", "dspa", "selfheal-pipelines") is not None
     site.switch(kafka=False)
     wait_until(lambda: site.application("selfheal-platform-kafka") == {}, "the end of Kafka's Application")
     assert site.get("kafkas.kafka.strimzi.io", "selfheal", "kafka") is not None

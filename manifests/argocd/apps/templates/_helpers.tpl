@@ -39,3 +39,8 @@ retry:
 {{- end }}
 {{- toYaml $values }}
 {{- end }}
+
+{{/* What has to be there before pipelines run on a server of their own. */}}
+{{- define "apps.pipelinesKind" -}}
+datasciencepipelinesapplications.opendatahub.io/v1/DataSciencePipelinesApplication
+{{- end }}
