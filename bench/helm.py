@@ -30,6 +30,15 @@ def helm(cluster: Cluster, namespace: str, *words: str) -> str:
     return _run([str(binary("helm")), "--kubeconfig", str(cluster.kubeconfig), "--namespace", namespace, *words])
 
 
+def template(chart: Path, *words: str) -> str:
+    """What a chart renders to as release selfheal, without any cluster.
+
+    Raises:
+        SelfhealError: With what helm said.
+    """
+    return _run([str(binary("helm")), "template", "selfheal", str(chart), "--namespace", "selfheal-system", *words])
+
+
 def conforms(rendered: str, schemas: Path) -> str:
     """``kubeconform -strict`` on rendered manifests; returns its summary.
 

@@ -16,3 +16,4 @@ compile build --group build
 compile scan --group scan
 compile audit --group audit
 compile mlflow --group mlflow-server
+compile ansible --group ansible
