@@ -47,7 +47,7 @@ format: install  ## format the code and apply safe fixes
 	$(VENV)/bin/ruff format .
 
 .PHONY: test
-test: test-unit test-api test-node  ## everything: unit, integration (API server) and real-cluster tests
+test: test-unit test-api test-node  ## every tier: unit, integration (API server) and real cluster; make test-slow has more
 
 .PHONY: test-unit
 test-unit: install  ## tests of pure code, no server
@@ -57,13 +57,20 @@ test-unit: install  ## tests of pure code, no server
 test-api: install  ## integration tests: real API server, Prometheus, MLflow and KServe server, no root
 	$(PY) -m bench build --tier api
 	$(PY) -m bench.argocd build
-	$(PY) -m pytest tests/integration
+	$(PY) -m pytest -m "not slow" tests/integration
 
 .PHONY: test-node
 test-node: install  ## real-cluster tests: kubelet, containers, metrics (needs root)
 	$(PY) -m bench build --tier node
+	$(PY) -m pytest -m "not slow" tests/e2e
+
+.PHONY: test-slow
+test-slow: install  ## what make test leaves out: KServe's controller, and the rest of Argo CD, PostgreSQL and Ansible (half an hour)
+	$(PY) -m bench build --tier api
+	$(PY) -m bench build --tier node
+	$(PY) -m bench.argocd build
 	$(PY) -m bench.kserve build
-	$(PY) -m pytest tests/e2e
+	$(PY) -m pytest -m slow tests
 
 # ---- the product -----------------------------------------------------------------------------------------------------
 .PHONY: demo

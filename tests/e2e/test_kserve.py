@@ -35,7 +35,7 @@ from tests.support.endpoint import INFER, KNOWN, NAMES, PREDICT, batch, samples,
 from tests.support.kserve import NAME, PREDICTOR, SPACE, InferenceService, load, space, volume
 from tests.support.prometheus import free_port, memory_of, prometheus
 
-pytestmark = [pytest.mark.node]
+pytestmark = [pytest.mark.node, pytest.mark.slow]
 
 ASK = """
 import json, os, urllib.request

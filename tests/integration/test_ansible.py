@@ -103,6 +103,7 @@ def test_the_second_run_changes_nothing_and_a_check_run_finds_nothing_to_change(
         assert (again.code, again.changed) == (0, 0), again.said
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("first")
 def test_what_somebody_changed_is_told_by_a_check_run_and_mended_by_a_run(site: Site) -> None:
     site.cluster.kubectl("label", "namespace", SYSTEM_NAMESPACE, "pod-security.kubernetes.io/audit-")
@@ -126,6 +127,7 @@ def kind_of_olm(plural: str, kind: str, version: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("first")
 def test_operators_are_left_out_without_olm_and_where_they_are_there_already(site: Site) -> None:
     without = site.run(operators=OPERATORS)
@@ -158,6 +160,7 @@ def test_operators_are_left_out_without_olm_and_where_they_are_there_already(sit
     assert (again.code, again.changed) == (0, 0), again.said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variables", "sentence"),
     [
@@ -180,6 +183,7 @@ def test_a_wrong_variable_ends_it_with_a_sentence(variables: dict[str, Any], sen
     assert sentence in re.sub(r"\s+", " ", found.said), found.said
 
 
+@pytest.mark.slow
 def test_no_volume_without_a_default_storage_class(site: Site) -> None:
     with_default = site.cluster.kubectl("get", "storageclass", "-o", "name").split()
     for name in with_default:

@@ -144,6 +144,7 @@ def lent(case: Case) -> list[str]:
     return [field for one in shown["lent"] for field in one["loan"]["fields"]]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("controller")
 def test_what_is_lent_goes_back_when_the_policy_goes(api_cluster: ApiCluster, namespace: str, folder: Path) -> None:
     case = Case(api_cluster, namespace, folder, ignores=[LEAVE])
@@ -154,6 +155,7 @@ def test_what_is_lent_goes_back_when_the_policy_goes(api_cluster: ApiCluster, na
     assert len(case.shop.remediations()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("controller")
 def test_what_is_lent_goes_back_after_an_undo(api_cluster: ApiCluster, namespace: str, folder: Path) -> None:
     case = Case(api_cluster, namespace, folder, ignores=[LEAVE])
@@ -169,6 +171,7 @@ def test_what_is_lent_goes_back_after_an_undo(api_cluster: ApiCluster, namespace
     wait_until(lambda: case.shop.image() == V3 and case.application.sync == "Synced", "Git's value")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("controller")
 def test_leave_for_everything_is_read_in_argo_cds_own_settings(
     api_cluster: ApiCluster, namespace: str, folder: Path
@@ -185,6 +188,7 @@ def test_leave_for_everything_is_read_in_argo_cds_own_settings(
         api_cluster.kubectl(*words, json.dumps({"data": {key: None}}))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("controller")
 def test_what_the_older_template_lacks_cannot_be_lent(api_cluster: ApiCluster, namespace: str, folder: Path) -> None:
     case = Case(api_cluster, namespace, folder, ignores=[LEAVE])
@@ -196,6 +200,7 @@ def test_what_the_older_template_lacks_cannot_be_lent(api_cluster: ApiCluster, n
     assert (case.shop.writes(), case.shop.image()) == ([], V2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("leave", "replicas"), [([LEAVE], 3), ([], 2)])
 def test_argo_cd_leaves_replicas_alone_that_were_scaled_in_our_name_with_leave(
     api_cluster: ApiCluster, namespace: str, folder: Path, leave: list[dict[str, Any]], replicas: int
@@ -212,6 +217,7 @@ def test_argo_cd_leaves_replicas_alone_that_were_scaled_in_our_name_with_leave(
     assert stays(settled, 6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("controller")
 def test_memory_is_raised_in_place_without_leave_and_argo_cd_sees_no_difference(
     api_cluster: ApiCluster, namespace: str, folder: Path
@@ -228,6 +234,7 @@ def test_memory_is_raised_in_place_without_leave_and_argo_cd_sees_no_difference(
     assert (case.shop.writes(), case.application.sync) == ([], "Synced")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("controller")
 def test_a_restart_needs_nobodys_leave_and_stays(api_cluster: ApiCluster, namespace: str, folder: Path) -> None:
     case = Case(api_cluster, namespace, folder)
@@ -314,6 +321,7 @@ def test_a_rollback_through_the_application_heals_and_its_undo_turns_automation_
     assert len(case.shop.remediations()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("controller", "may_roll_back")
 def test_who_turns_automation_on_again_has_the_last_word(api_cluster: ApiCluster, namespace: str, folder: Path) -> None:
     case = Case(api_cluster, namespace, folder)
@@ -329,6 +337,7 @@ def test_who_turns_automation_on_again_has_the_last_word(api_cluster: ApiCluster
     assert [name for name in marks if name.startswith("aiops.example.com")] == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("controller")
 def test_without_the_right_to_change_applications_people_are_told_which_manifest_gives_it(
     api_cluster: ApiCluster, namespace: str, folder: Path
@@ -356,6 +365,7 @@ def own(kind: str, **spec: Any) -> dict[str, Any]:
     return {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": SPECS[kind] | spec}
 
 
+@pytest.mark.slow
 def test_argo_cd_shows_how_our_own_kinds_are(api_cluster: ApiCluster, namespace: str, folder: Path) -> None:
     words = ("apply", "--server-side", "--field-manager=selfheal", "-f", str(MANIFESTS / "argocd" / "health.yaml"))
     api_cluster.kubectl(*words)

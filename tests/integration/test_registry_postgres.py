@@ -117,6 +117,7 @@ def test_five_models_lie_in_the_database_and_the_store_and_load_where_no_code_ma
     assert load_elsewhere(registry.tracking_uri, without_credentials(os.environ)) == f"{version} []"
 
 
+@pytest.mark.slow
 def test_clients_need_no_way_to_the_store(server: MlflowServer, registry: Registry, ensemble: Ensemble) -> None:
     registry.promote(register(registry, ensemble))
     before = len((log := server.state.logs / "mlflow.log").read_text())
@@ -147,6 +148,7 @@ def test_two_processes_that_promote_at_once_end_with_one_champion_of_five_models
             assert ends[champion] == "done"
 
 
+@pytest.mark.slow
 def test_a_database_that_restarts_costs_no_answer_and_the_registry_comes_back(
     server: MlflowServer, registry: Registry, ensemble: Ensemble, tmp_path: Path
 ) -> None:
@@ -164,6 +166,7 @@ def test_a_database_that_restarts_costs_no_answer_and_the_registry_comes_back(
         running.wait_for(lambda: answering(running) == second, 150)
 
 
+@pytest.mark.slow
 def test_a_store_that_is_away_costs_no_answer_and_registers_nothing(
     server: MlflowServer, registry: Registry, ensemble: Ensemble, tmp_path: Path
 ) -> None:
@@ -181,6 +184,7 @@ def test_a_store_that_is_away_costs_no_answer_and_registers_nothing(
         running.wait_for(lambda: answering(running) == second, 150)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_is_named_with_what_to_do(
     server: MlflowServer, registry: Registry, ensemble: Ensemble
 ) -> None:
@@ -194,6 +198,7 @@ def test_a_server_that_is_away_is_named_with_what_to_do(
     registry.promote(version)
 
 
+@pytest.mark.slow
 def test_a_dump_of_the_database_is_a_backup(server: MlflowServer, registry: Registry, ensemble: Ensemble) -> None:
     version = register(registry, ensemble)
     registry.promote(version)
@@ -220,6 +225,7 @@ def direct(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowSe
         yield running
 
 
+@pytest.mark.slow
 def test_clients_with_credentials_use_the_store_themselves(direct: MlflowServer, ensemble: Ensemble) -> None:
     registry = Registry(direct.tracking_uri)
     registry.promote(version := register(registry, ensemble))
