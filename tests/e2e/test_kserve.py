@@ -167,7 +167,10 @@ def test_a_broken_update_leaves_the_old_pod_serving_and_the_new_pod_says_why(
 
         wait_until(lambda: said in service.log_of_another(old), "the new pod's log", 60)
         time.sleep(5)
+        (new,) = [one for one in service.pods() if one["metadata"]["uid"] != old["metadata"]["uid"]]
     conditions = service.conditions()
+    _say(f"a broken update shows as {conditions}")
+    assert not new["status"]["containerStatuses"][0]["ready"]
     assert [one.failures for one in clients] == [[], []]
     assert [set(one.answers) for one in clients] == [{"7"}, {"7"}]
     assert conditions["Ready"] != "True", conditions
@@ -212,9 +215,11 @@ def registry(node: NodeCluster, tmp_path: Path) -> Iterator[Registry]:
 def test_a_promotion_in_the_registry_is_served_without_another_pod(place: InferenceService, registry: Registry) -> None:
     model = {"storageUri": "", "reloadSeconds": 1}
     values = {"mlflow": {"trackingUri": registry.tracking_uri}, "endpoint": {"model": model}}
+    place.delete()  # begin without what another test left
     place.apply(**values)
-    wait_until(lambda: place.ready() and place.rolled_out() and place.version() == "1", "the champion served", 180)
+    wait_until(lambda: place.ready() and place.rolled_out() and place.version() == "1", "the champion served", 90)
     (pod,) = place.pods()
+    assert [one["name"] for one in pod["spec"]["containers"]] == ["kserve-container"], "no agent that fetches models"
     with load(place.address()) as clients:
         wait_until(lambda: all(one.answers for one in clients), "answers of the old champion")
         registry.promote("2")
