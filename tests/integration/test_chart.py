@@ -157,7 +157,7 @@ def test_the_controller_asks_where_kserve_listens(cluster: ApiCluster) -> None:
             if one["metadata"]["name"] == "selfheal-controller" and one["kind"] == "Deployment"
         ]
         env = found["spec"]["template"]["spec"]["containers"][0]["env"]
-        return next(one["value"] for one in env if one["name"] == "SELFHEAL_ENDPOINT_URL")
+        return str(next(one["value"] for one in env if one["name"] == "SELFHEAL_ENDPOINT_URL"))
 
     host = f"http://selfheal-ensemble-predictor.{SPACE}.svc"
     assert url(*WAYS["kserve"]) == host
