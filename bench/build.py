@@ -69,7 +69,7 @@ PROGRAMS: tuple[Program, ...] = (
     Program("shop", "shop", ".", "source", ("node",), 0.2),
     Program("versitygw", "versitygw", "github.com/versity/versitygw/cmd/versitygw", "v1.8.0", (), 2.0),
     Program("argocd", "argocd", ".", "v3.2.0", ("argocd",), 4.0),
-    Program("kserve", "kserve", "github.com/kserve/kserve/cmd/manager", "v0.17.0", ("kserve",), 4.0),
+    Program("kserve", "kserve", "github.com/kserve/kserve/cmd/manager", "v0.17.0", ("kserve",), 8.0),
     Program("kustomize", "kustomize", "sigs.k8s.io/kustomize/kustomize/v5", "v5.7.1", ("argocd",), 0.7),
 )
 BY_NAME = {program.name: program for program in PROGRAMS}

@@ -120,7 +120,14 @@ def test_the_service_is_where_the_chart_says_that_the_controller_asks(service: I
     (port,) = service.get("service")["spec"]["ports"]
     assert url == f"http://{PREDICTOR}.{SPACE}.svc"
     assert kserves == f"{url}.cluster.local"
-    assert (port["port"], port["targetPort"], port["name"]) == (80, 8080, "http")
+    assert (port["port"], port["targetPort"]) == (80, 8080)
+
+
+def test_a_service_monitor_of_the_chart_selects_the_service(service: InferenceService) -> None:
+    wanted = service.monitor()
+    found = service.get("service")
+    assert wanted["selector"]["matchLabels"].items() <= found["metadata"]["labels"].items()
+    assert found["spec"]["ports"][0]["name"] in {one["port"] for one in wanted["endpoints"]}
 
 
 def test_the_pod_is_the_charts_own_and_nothing_scales_it(service: InferenceService) -> None:
@@ -149,7 +156,7 @@ def test_another_model_is_rolled_out_without_a_failed_request(service: Inference
         wait_until(lambda: all(one.answers for one in clients), "answers of the old model")
         start = time.monotonic()
         service.apply(**stored("eight"))
-        wait_until(lambda: all("8" in one.answers for one in clients), "answers of the new model", 120)
+        wait_until(lambda: any("8" in one.answers for one in clients), "an answer of the new model", 120)
         _say(f"the new model answered after {time.monotonic() - start:.1f} s")
         wait_until(lambda: service.rolled_out() and len(service.pods()) == 1, "the end of the old pod", 120)
         _say(f"the old pod was gone after {time.monotonic() - start:.1f} s: {[one.answers for one in clients]}")
@@ -167,7 +174,10 @@ def test_a_broken_update_leaves_the_old_pod_serving_and_the_new_pod_says_why(
 
         wait_until(lambda: said in service.log_of_another(old), "the new pod's log", 60)
         time.sleep(5)
+        (new,) = [one for one in service.pods() if one["metadata"]["uid"] != old["metadata"]["uid"]]
     conditions = service.conditions()
+    _say(f"a broken update shows as {conditions}")
+    assert not new["status"]["containerStatuses"][0]["ready"]
     assert [one.failures for one in clients] == [[], []]
     assert [set(one.answers) for one in clients] == [{"7"}, {"7"}]
     assert conditions["Ready"] != "True", conditions
@@ -212,9 +222,11 @@ def registry(node: NodeCluster, tmp_path: Path) -> Iterator[Registry]:
 def test_a_promotion_in_the_registry_is_served_without_another_pod(place: InferenceService, registry: Registry) -> None:
     model = {"storageUri": "", "reloadSeconds": 1}
     values = {"mlflow": {"trackingUri": registry.tracking_uri}, "endpoint": {"model": model}}
+    place.delete()  # begin without what another test left
     place.apply(**values)
-    wait_until(lambda: place.ready() and place.rolled_out() and place.version() == "1", "the champion served", 180)
+    wait_until(lambda: place.ready() and place.rolled_out() and place.version() == "1", "the champion served", 90)
     (pod,) = place.pods()
+    assert [one["name"] for one in pod["spec"]["containers"]] == ["kserve-container"], "no agent that fetches models"
     with load(place.address()) as clients:
         wait_until(lambda: all(one.answers for one in clients), "answers of the old champion")
         registry.promote("2")

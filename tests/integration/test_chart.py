@@ -124,13 +124,30 @@ def test_a_field_that_kubernetes_does_not_know_does_not_conform(cluster: ApiClus
         conforms(wrong, schemas)
 
 
-@pytest.mark.parametrize("field", ["minReplicas", "supportedModelFormats", "matchNames"])
+@pytest.mark.parametrize(
+    ("way", "field"), [("openshift", "minReplicas"), ("kserve", "supportedModelFormats"), ("openshift", "matchNames")]
+)
 def test_a_field_that_kserve_or_the_prometheus_operator_does_not_know_does_not_conform(
-    field: str, cluster: ApiCluster, schemas: Path
+    way: str, field: str, cluster: ApiCluster, schemas: Path
 ) -> None:
-    wrong = render(cluster, *WAYS["openshift"]).replace(f"{field}:", f"{field}x:")
+    wrong = render(cluster, *WAYS[way]).replace(f"{field}:", f"{field}x:")
     with pytest.raises(SelfhealError, match=f"{field}x"):
         conforms(wrong, schemas)
+
+
+def test_only_a_stored_model_is_one_of_kserves(cluster: ApiCluster) -> None:
+    def kinds(way: str) -> dict[str, Any]:
+        return {one["kind"]: one for one in objects(render(cluster, *WAYS[way]))}
+
+    stored, registered = kinds("kserve"), kinds("openshift")
+    assert stored["InferenceService"]["spec"]["predictor"]["model"]["runtime"] == "selfheal-ensemble"
+    assert "ServingRuntime" in stored
+    assert "ServingRuntime" not in registered
+    assert "model" not in registered["InferenceService"]["spec"]["predictor"], "KServe would add its agent to the pod"
+    for found in (stored, registered):
+        assert found["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"].items() <= (
+            found["InferenceService"]["metadata"]["labels"].items()
+        )
 
 
 def test_the_controller_asks_where_kserve_listens(cluster: ApiCluster) -> None:

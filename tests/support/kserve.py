@@ -25,7 +25,7 @@ NAME, SPACE = "selfheal-ensemble", "kserve-endpoint"
 SYSTEM = "selfheal-system"  # where the chart puts everything; other work may have the product there
 PREDICTOR = f"{NAME}-predictor"
 VOLUME = "kserve-endpoint-models"
-_TEMPLATES = ("kserve", "accounts", "controller")
+_TEMPLATES = ("kserve", "accounts", "controller", "monitoring")
 
 
 def space() -> dict[str, Any]:
@@ -65,7 +65,7 @@ class InferenceService:
         """The chart's objects with these values on top of one replica of this checkout's image."""
         image = BY_NAME["serving"]
         endpoint = {"replicas": 1, "kserve": {"enabled": True}} | values.pop("endpoint", {})
-        merged = values | {"endpoint": endpoint}
+        merged = values | {"endpoint": endpoint, "monitoring": {"serviceMonitor": {"enabled": True}}}
         merged["images"] = {"serving": {"repository": image.repository, "tag": image.key}}
         file = self.cluster.plane.state.folder("kserve") / "values.json"
         file.write_text(json.dumps(merged))
@@ -78,6 +78,12 @@ class InferenceService:
         (found,) = [one for one in self.documents(values) if one["kind"] == "Deployment"]
         env = found["spec"]["template"]["spec"]["containers"][0]["env"]
         return str(next(one["value"] for one in env if one["name"] == "SELFHEAL_ENDPOINT_URL"))
+
+    def monitor(self) -> dict[str, Any]:
+        """The chart's ServiceMonitor."""
+        registry = {"mlflow": {"trackingUri": "http://mlflow.example.com"}}
+        (found,) = [one["spec"] for one in self.documents(registry) if one["kind"] == "ServiceMonitor"]
+        return dict(found)
 
     def apply(self, **values: Any) -> None:
         """Apply what belongs to the endpoint."""
