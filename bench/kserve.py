@@ -139,7 +139,7 @@ class KServe:
         self._delete(one for one in documents if one["kind"] in _WEBHOOKS)
         ended = [_PROCESS] if self.cluster.plane.processes.stop(_PROCESS) else []
         self._delete(one for one in documents if one["kind"] not in _WEBHOOKS)
-        self.cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
+        self.cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=60s")
         return ended
 
     def _free(self) -> None:
