@@ -6,6 +6,7 @@ A repository is a folder: a bare clone, named by its ``file://`` URL. ``python -
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -18,7 +19,7 @@ import typer
 import yaml
 
 from bench.__main__ import run_app, teller
-from bench.build import BY_NAME, BuildFailed, binary, build_programs
+from bench.build import BuildFailed, binary, build_programs, needed
 from bench.cluster import Cluster, Say
 from bench.controlplane import ControlPlane, KubectlFailed, free_ports
 from bench.paths import DEFAULT_STATE, SOURCE, State
@@ -27,6 +28,7 @@ from selfheal.errors import NoData, WrongUse
 NAMESPACE = "argocd"
 _MODULE = "github.com/argoproj/argo-cd/v3"
 _PARTS = {"argocd-controller": "argocd-application-controller", "argocd-repo": "argocd-repo-server"}
+_RENDERERS = ("helm", "kustomize")  # it calls them by these names
 _RESYNC = 5  # seconds between two looks at a repository; people wait for minutes
 _PROJECT = {
     "apiVersion": "argoproj.io/v1alpha1",
@@ -59,7 +61,7 @@ class ArgoCD:
         """
         if shutil.which("git") is None:
             raise WrongUse("git is missing (on Debian: apt-get install git): Argo CD clones repositories with it")
-        build_programs([BY_NAME["argocd"]], say)
+        build_programs(needed("argocd"), say)
         found = cls(cluster)
         found._install()
         found._run()
@@ -115,14 +117,19 @@ class ArgoCD:
     def _env(self) -> dict[str, str]:
         """Its files are in our folder, and its kubeconfig is a copy whose current namespace is its own."""
         folder = self._folder
-        for name in ("tls", "ssh", "gpg", "tmp"):
+        for name in ("tls", "ssh", "gpg", "tmp", "bin"):
             (folder / name).mkdir(exist_ok=True)
+        for name in _RENDERERS:
+            link = folder / "bin" / name
+            link.unlink(missing_ok=True)
+            link.symlink_to(binary(name))
         kubeconfig = yaml.safe_load(self.cluster.kubeconfig.read_text())
         for one in kubeconfig["contexts"]:
             one["context"]["namespace"] = NAMESPACE
         (folder / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
         return {
             "KUBECONFIG": str(folder / "kubeconfig"),
+            "PATH": f"{folder / 'bin'}:{os.environ.get('PATH', '')}",
             "ARGOCD_FAKE_IN_CLUSTER": "true",
             "ARGOCD_TLS_DATA_PATH": str(folder / "tls"),
             "ARGOCD_SSH_DATA_PATH": str(folder / "ssh"),
@@ -187,7 +194,7 @@ def _cluster(folder: Path) -> Cluster:
 @app.command()
 def build() -> None:
     """Build it from its Go module; kept in the user's cache."""
-    build_programs([BY_NAME["argocd"]], teller())
+    build_programs(needed("argocd"), teller())
     manifests()
 
 

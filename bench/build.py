@@ -63,11 +63,12 @@ PROGRAMS: tuple[Program, ...] = (
     _kubernetes("kube-proxy", "node"),
     Program("coredns", "coredns", "github.com/coredns/coredns", "v1.12.0", ("node",)),
     Program("kube-state-metrics", "kube-state-metrics", "k8s.io/kube-state-metrics/v2", "v2.15.0", ("node",)),
-    Program("helm", "helm", "helm.sh/helm/v3/cmd/helm", "v3.19.4"),
+    Program("helm", "helm", "helm.sh/helm/v3/cmd/helm", "v3.19.4", ("api", "node", "argocd")),
     Program("kubeconform", "kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", "v0.7.0", minutes=0.3),
     Program("shop", "shop", ".", "source", ("node",), 0.2),
     Program("versitygw", "versitygw", "github.com/versity/versitygw/cmd/versitygw", "v1.8.0", (), 2.0),
     Program("argocd", "argocd", ".", "v3.2.0", ("argocd",), 4.0),
+    Program("kustomize", "kustomize", "sigs.k8s.io/kustomize/kustomize/v5", "v5.7.1", ("argocd",), 0.7),
 )
 BY_NAME = {program.name: program for program in PROGRAMS}
 

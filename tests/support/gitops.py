@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -56,7 +57,19 @@ class Repository:
     def commit(self, *documents: dict[str, Any], file: str = "cart.yaml") -> str:
         """Write a file, commit and push it; returns the revision."""
         (self._copy / file).write_text(yaml.safe_dump_all(documents))
-        self._git("add", file)
+        return self._push(file)
+
+    def add(self, folder: Path) -> str:
+        """Commit and push a folder with everything in it, under its own name; returns the revision."""
+        shutil.copytree(folder, self._copy / folder.name)
+        return self._push(folder.name)
+
+    def read(self, file: str) -> list[dict[str, Any]]:
+        """The documents of a file."""
+        return list(yaml.safe_load_all((self._copy / file).read_text()))
+
+    def _push(self, what: str) -> str:
+        self._git("add", what)
         self._git("-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "--quiet", "-m", "change")
         self._git("push", "--quiet", "origin", "main")
         return self._git("rev-parse", "HEAD")
