@@ -14,3 +14,4 @@ compile serving pyproject.toml --extra serving
 compile trainer pyproject.toml --extra detect --extra trainer
 compile build --group build
 compile mlflow --group mlflow-server
+compile ansible --group ansible
