@@ -236,6 +236,7 @@ def test_what_selfheal_changes_in_a_platform_service_stays_and_what_others_chang
     site.switch(mlflow=True)
     name = "selfheal-platform-mlflow"
     wait_until(lambda: site.state(name)[0] == "Synced", "MLflow's Application", 120)
+    wait_until(lambda: "pod/" in site.cluster.kubectl("get", "pods", "-n", "mlflow", "-o", "name"), "a restricted pod")
 
     def patch(manager: str, memory: str) -> None:
         limit = {"name": "mlflow", "resources": {"limits": {"memory": memory}}}

@@ -70,13 +70,18 @@ class Case:
 
     def ended(self) -> Any:
         """The status of the only Remediation, once it has ended."""
-        wait_until(lambda: bool(self.shop.outcomes()), "the end of a Remediation", 90)
+        wait_until(lambda: any(one.get("outcome") for one in self._statuses()), "the end of a Remediation", 90)
         return self.status()
 
     def status(self) -> Any:
         """The status of the only Remediation."""
-        (found,) = self.shop.remediations()
-        return found["status"]
+        (found,) = self._statuses()
+        return found
+
+    def _statuses(self) -> list[Any]:
+        """One that came while Argo CD was still at the bad commit ended at once, and was about that moment alone."""
+        found = [one.get("status", {}) for one in self.shop.remediations()]
+        return [one for one in found if one.get("reason") != "SyncInProgress"]
 
     def healed(self, **policy: Any) -> Any:
         """A bad commit is synced, and rolled back from with Argo CD's leave; the status of the Remediation."""
