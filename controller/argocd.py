@@ -49,6 +49,10 @@ class Deployed:
         return self.revision == other.revision and self.source == other.source
 
 
+ENDED = frozenset({"Succeeded", "Failed", "Error"})
+"""Phases of a sync that goes on no more."""
+
+
 def owns(application: Resource, workload: Workload) -> bool:
     """Whether the Application itself says that it has the workload, here: an annotation alone anybody can write."""
     destination = (application.get("spec") or {}).get("destination") or {}
@@ -129,6 +133,12 @@ def before(application: Resource, broke: datetime) -> tuple[Deployed, Deployed] 
         return None
     older = next((one for one in since[1:] if not one.is_like(since[0])), None)
     return None if older is None else (since[0], older)
+
+
+def is_syncing(application: Resource) -> bool:
+    """Whether a sync is asked for or goes on."""
+    state = (application.get("status") or {}).get("operationState") or {}
+    return "operation" in application or (state.get("phase") or "Succeeded") not in ENDED
 
 
 def revision(application: Resource) -> str:

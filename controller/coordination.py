@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from itertools import filterfalse
 
+from controller import argocd
 from controller.incidents import WRITTEN, ended, lasting, may_repeat, of_target, taken_back_at
 from controller.leave import why_not
 from controller.model import Resource, Situation, Symptom, Workload
@@ -66,7 +67,15 @@ def _refusals(situation: Situation, policy: Policy, symptom: Symptom | None) -> 
     yield from filter(None, [_exhausted(situation, policy, symptom), _cooldown(situation, policy)])
     if symptom is not None and disturbs_rollout(situation.workload, symptom):
         yield Refused("RolloutInProgress", "a newer rollout goes on, and the trouble is not in its pods")
-    yield from filter(None, [_storm(situation), _budget(situation)])
+    yield from filter(None, [_syncing(situation.workload, policy), _storm(situation), _budget(situation)])
+
+
+def _syncing(workload: Workload, policy: Policy) -> Refused | None:
+    """A sync that goes on cannot be replaced by another one: it takes seconds, and a Remediation would end at once."""
+    application, way = workload.application, policy.spec.parameters.rollback.gitops
+    if application is None or way != "Application" or not argocd.is_syncing(application):
+        return None
+    return Refused("SyncInProgress", f"Argo CD is still syncing Application {argocd.full_name(application)}")
 
 
 def open_for(situation: Situation) -> Remediation | None:

@@ -25,7 +25,6 @@ FAILED: Final = "SyncFailed"
 POLICY: Path = ("spec", "syncPolicy")
 OPERATION: Path = ("operation",)
 _INFO = "remediation"
-_ENDED = frozenset({"Succeeded", "Failed", "Error"})
 
 
 def sync_back(request: PlanRequest, broke: datetime | None, diff: str) -> Change:
@@ -45,7 +44,7 @@ def sync_back(request: PlanRequest, broke: datetime | None, diff: str) -> Change
         what = advice(workload, Action.ROLLBACK, broke)
         raise Refused("NoOlderSync", f"the Application's history has no sync from before the trouble began. {what}")
     name = argocd.full_name(application)
-    if "operation" in application or _phase(application) not in _ENDED:
+    if argocd.is_syncing(application):
         text = f"Application {name} is syncing: wait for it, or run `argocd app terminate-op {name}`"
         raise Refused(SYNCING, text)
     older, automated = found[1], argocd.automated(application)
@@ -131,7 +130,7 @@ def synced(workload: Workload, attempt: Attempt) -> tuple[Finding, str] | None:
         return Finding("SpecKept", False, f"somebody has turned automated sync of {name} on again"), REVERTED
     state = (application.get("status") or {}).get("operationState") or {}
     asked = look(application, OPERATION)
-    if _marks(asked) == mark or (_marks(state.get("operation")) == mark and state.get("phase") not in _ENDED):
+    if _marks(asked) == mark or (_marks(state.get("operation")) == mark and state.get("phase") not in argocd.ENDED):
         return Finding("SpecKept", False, f"Argo CD syncs Application {name}"), SYNCING
     if _marks(state.get("operation")) != mark:
         return Finding("SpecKept", False, f"somebody has asked for another sync of Application {name}"), REVERTED
@@ -139,11 +138,6 @@ def synced(workload: Workload, attempt: Attempt) -> tuple[Finding, str] | None:
     if state.get("phase") != "Succeeded":
         return Finding("SpecKept", False, f"{done}: {state.get('message', '')}"), FAILED
     return Finding("SpecKept", True, done), ""
-
-
-def _phase(application: Resource) -> str:
-    state = (application.get("status") or {}).get("operationState") or {}
-    return str(state.get("phase") or "Succeeded")
 
 
 def _mark(attempt: Attempt) -> str:

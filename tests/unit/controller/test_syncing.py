@@ -12,6 +12,7 @@ import pytest
 from controller.actions import ACTIONS
 from controller.applied import is_begun, is_written
 from controller.model import Apply, Progress, Propose, Resource
+from controller.reconcile import decide
 from controller.releasing import undo_now
 from controller.syncing import synced
 from controller.verification import judge
@@ -22,7 +23,7 @@ from selfheal.takingback import overwrites
 from tests.unit.controller.actions.server import MARK, request
 from tests.unit.controller.argo import AUTOMATED, HISTORY, application, owned
 from tests.unit.controller.objects import NOW, ago
-from tests.unit.controller.records import after, bad_rollout, policy, progress, remediation
+from tests.unit.controller.records import after, bad_rollout, policy, progress, remediation, situation
 
 SICK = owned(bad_rollout(), application())
 WAY: dict[str, Any] = {"rollback": {"gitops": "Application"}}
@@ -115,6 +116,14 @@ def test_without_an_older_sync_or_in_the_middle_of_one_it_is_refused(found: Reso
     with pytest.raises(Refused) as refused:
         plan(found)
     assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize("more", [{"state": {"phase": "Running"}}, {"operation": {"sync": {}}}])
+def test_nothing_is_opened_while_a_sync_goes_on_that_would_have_to_be_replaced(more: dict[str, Any]) -> None:
+    busy, idle = (replace(SICK, application=found) for found in (application(**more), application()))
+    assert decide(situation(busy, policy(parameters=WAY))).reason == "SyncInProgress"
+    assert decide(situation(idle, policy(parameters=WAY))).reason == "Opened"
+    assert decide(situation(busy, policy())).reason == "Opened", "who does not touch the Application need not wait"
 
 
 def written(found: Resource | None = None, **more: Any) -> Progress:
