@@ -192,19 +192,20 @@ class Silences:
     usual: float = 0.0
 
     @classmethod
-    def read(cls, newest: Iterable[float], end: float) -> Silences:
-        """From the times of an exporter's newest sample, asked again and again.
+    def read(cls, heard: Iterable[float], end: float, every: float = 0.0) -> Silences:
+        """From the moments just before which an exporter was scraped.
 
         Args:
-            newest: Seconds since the epoch, growing; repeated while nothing new comes.
+            heard: Seconds since the epoch, growing.
             end: The last moment that was asked about.
+            every: Seconds before such a moment in which the sample lies.
         """
-        times = sorted(set(newest))
+        times = sorted(set(heard))
         if len(times) < _FEWEST_SCRAPES:
             return cls()
         usual = statistics.median(later - earlier for earlier, later in itertools.pairwise(times))
         pairs = itertools.pairwise([*times, math.inf] if end - times[-1] > _TOO_LONG * usual else times)
-        return cls(tuple((a, b) for a, b in pairs if b - a > _TOO_LONG * usual), usual)
+        return cls(tuple((a - every, b) for a, b in pairs if b - a > _TOO_LONG * usual), usual)
 
     def hide(self, moment: float, lookback: float) -> bool:
         """Whether a value at a moment rests on a silence.
