@@ -16,7 +16,7 @@ from bench.ansible import PLAYBOOK, playbook
 from bench.cluster import ApiCluster
 from selfheal.policy import HEALER_ROLE, OPT_IN_LABEL, SERVICE_ACCOUNT, SYSTEM_NAMESPACE
 
-pytestmark = [pytest.mark.api, pytest.mark.integration]
+pytestmark = [pytest.mark.api, pytest.mark.integration, pytest.mark.slow]
 
 WANTED: dict[str, Any] = {
     "namespaces": [{"name": SYSTEM_NAMESPACE}, {"name": "shop", "pod_security": "baseline"}],
@@ -103,7 +103,6 @@ def test_the_second_run_changes_nothing_and_a_check_run_finds_nothing_to_change(
         assert (again.code, again.changed) == (0, 0), again.said
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("first")
 def test_what_somebody_changed_is_told_by_a_check_run_and_mended_by_a_run(site: Site) -> None:
     site.cluster.kubectl("label", "namespace", SYSTEM_NAMESPACE, "pod-security.kubernetes.io/audit-")
@@ -127,7 +126,6 @@ def kind_of_olm(plural: str, kind: str, version: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("first")
 def test_operators_are_left_out_without_olm_and_where_they_are_there_already(site: Site) -> None:
     without = site.run(operators=OPERATORS)
@@ -160,7 +158,6 @@ def test_operators_are_left_out_without_olm_and_where_they_are_there_already(sit
     assert (again.code, again.changed) == (0, 0), again.said
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variables", "sentence"),
     [
@@ -183,7 +180,6 @@ def test_a_wrong_variable_ends_it_with_a_sentence(variables: dict[str, Any], sen
     assert sentence in re.sub(r"\s+", " ", found.said), found.said
 
 
-@pytest.mark.slow
 def test_no_volume_without_a_default_storage_class(site: Site) -> None:
     with_default = site.cluster.kubectl("get", "storageclass", "-o", "name").split()
     for name in with_default:

@@ -9,6 +9,7 @@ from bench.scan import SECURITY, compare, findings
 pytestmark = pytest.mark.integration
 
 
+@pytest.mark.slow  # checkov and what it needs are installed first
 def test_every_finding_of_the_scanner_is_answered_and_no_other() -> None:
     found = findings()
     assert found, "the scanner always finds that our images have no digest: it looked at nothing"
