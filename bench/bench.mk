@@ -19,6 +19,10 @@ status: install  ## what of the cluster in .bench runs, and where
 install-in-cluster: install  ## the whole product in the node bench as pods: images, MLflow, chart, training, endpoint, controller (root)
 	@$(PY) -m bench.incluster deploy
 
+.PHONY: heal-in-cluster
+heal-in-cluster: install  ## break the shop in the demo's three ways, healed by the product's pods (after install-in-cluster)
+	@$(PY) -m bench.incluster heal
+
 .PHONY: argocd
 argocd: install  ## Argo CD beside the cluster of .bench; a repository is the file:// URL of a bare clone
 	@$(PY) -m bench.argocd up

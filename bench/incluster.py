@@ -80,19 +80,8 @@ class InCluster(Product):
             for target, content in ((file, bench_values()), (more, dict(values or {}))):
                 yaml.safe_dump(content, target)
                 target.flush()
-            helm(
-                self.cluster,
-                SYSTEM,
-                "upgrade",
-                "--install",
-                RELEASE,
-                str(CHART),
-                "-f",
-                file.name,
-                "-f",
-                more.name,
-                *words,
-            )
+            given = ["-f", file.name, "-f", more.name, "--take-ownership", *words]  # kubectl may have applied it before
+            helm(self.cluster, SYSTEM, "upgrade", "--install", RELEASE, str(CHART), *given)
 
     def train(self) -> None:
         """Run the CronJob of the training once, unless a champion is there; its progress becomes ours.
@@ -195,6 +184,23 @@ def deploy(state: Path = _StateOption) -> None:
         "  kubectl -n shop set env deployment/catalogue MEMORY_MIB=900     # a bad change; then watch\n"
         "  kubectl -n shop get remediations,selfhealingpolicies -w\n"
     )
+
+
+@app.command()
+def heal(state: Path = _StateOption) -> None:
+    """Break the shop in the demo's three ways; ends with 1 when one is not healed by the pods of the product."""
+    from rich.console import Console
+
+    from bench.__main__ import teller
+    from bench.demo import Demo
+    from bench.faults import FAULTS
+
+    say = teller()
+    demo = Demo(InCluster(NodeCluster.start(state.absolute(), say), say), Console())
+    demo.allow(2 * len(FAULTS))
+    healed = {fault.name: demo.run(fault).heal.healed for fault in FAULTS}
+    typer.echo(f"{sum(healed.values())} of {len(healed)} healed by the product in the cluster")
+    raise typer.Exit(0 if all(healed.values()) else 1)
 
 
 @app.command()
