@@ -10,6 +10,7 @@ import pytest
 
 from bench.cluster import ApiCluster
 from bench.controlplane import KubectlFailed
+from selfheal.change import Loan
 from selfheal.policy import API_VERSION, Action, AnomalyType
 from selfheal.remediation import (
     AnomalyRecord,
@@ -98,6 +99,7 @@ FULL = RemediationStatus(
                 note="lasts as long as the pod",
                 expected={"/spec/replicas": 3, "/spec/paused": None, "/x": {"y": ["z"]}},
                 out_of_memory=OutOfMemory(container="app", limit="48Mi", seconds=6.0),
+                lent=("memory limit of app",),
             ),
             undo=(OPERATION,),
             dry_run="the API server accepted 2 operations",
@@ -112,6 +114,14 @@ FULL = RemediationStatus(
     next_step_time=NOON + timedelta(seconds=30),
     message="x" * 5000,
     hindsight=Hindsight.STILL_SICK,
+    loan=Loan(
+        owner="Argo CD (shop)",
+        fields=("memory limit of app",),
+        revision="abc",
+        lent_time=NOON,
+        returned_time=NOON + timedelta(minutes=2),
+        reason="GitChanged",
+    ),
 )
 
 
