@@ -65,7 +65,7 @@ test-node: install  ## real-cluster tests: kubelet, containers, metrics (needs r
 	$(PY) -m pytest -m "not slow" tests/e2e
 
 .PHONY: test-slow
-test-slow: install  ## what make test leaves out: KServe's controller, Ansible, checkov, the rest of Argo CD and PostgreSQL (40 minutes)
+test-slow: install  ## what make test leaves out: KServe, the app-of-apps, Ansible, checkov, the rest of Argo CD and PostgreSQL (45 minutes)
 	$(PY) -m bench build --tier api
 	$(PY) -m bench build --tier node
 	$(PY) -m bench.argocd build

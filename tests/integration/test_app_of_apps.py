@@ -23,7 +23,7 @@ from tests.support.gitops import Repository, stays
 from tests.support.liar import lying
 from tests.support.prometheus import memory_of, prometheus
 
-pytestmark = [pytest.mark.api, pytest.mark.integration]
+pytestmark = [pytest.mark.api, pytest.mark.integration, pytest.mark.slow]
 
 EXAMPLE = "https://git.example/selfheal.git"
 SYSTEM, OVERLAY, APPS = "selfheal-system", "manifests/kustomize/overlays/prod", "manifests/argocd/apps/values.yaml"
@@ -135,7 +135,6 @@ def test_a_value_that_changes_in_git_changes_in_the_cluster(site: Site) -> None:
     wait_until(site.settled, "all of ours Synced and Healthy again")
 
 
-@pytest.mark.slow
 def test_what_people_change_by_hand_goes_back_but_not_the_kill_switch(site: Site) -> None:
     site.cluster.kubectl("scale", "deployment/selfheal-ensemble", "-n", SYSTEM, "--replicas=1")
     wait_until(lambda: site.get("deployment", "selfheal-ensemble")["spec"]["replicas"] == 3, "Git's replicas")
@@ -166,7 +165,6 @@ def test_a_remediation_survives_a_sync_that_prunes(site: Site) -> None:
         assert "Remediation" not in {one["kind"] for one in site.application(name)["status"]["resources"]}, name
 
 
-@pytest.mark.slow
 def test_what_the_controller_notes_is_no_drift(site: Site) -> None:
     note = '{"data": {"shop.Deployment.cart": "{}"}}'
     words = ("patch", "configmap", "selfheal-healthy-revisions", "-n", SYSTEM, "--type=merge", "-p", note)
@@ -196,7 +194,6 @@ def arguments(site: Site) -> list[str]:
     return found
 
 
-@pytest.mark.slow
 def test_a_service_waits_for_its_operator_and_holds_up_nobody(site: Site) -> None:
     before = site.get("cronjob", "selfheal-training")
     site.switch(kafka=True, pipelines=True, openshiftAI=True, monitoring=True)
@@ -231,7 +228,6 @@ def test_a_service_waits_for_its_operator_and_holds_up_nobody(site: Site) -> Non
     assert site.get("kafkas.kafka.strimzi.io", "selfheal", "kafka") is not None
 
 
-@pytest.mark.slow
 def test_what_selfheal_changes_in_a_platform_service_stays_and_what_others_change_does_not(site: Site) -> None:
     site.switch(mlflow=True)
     name = "selfheal-platform-mlflow"
@@ -255,7 +251,6 @@ def test_what_selfheal_changes_in_a_platform_service_stays_and_what_others_chang
     assert stays(lambda: memory() == "2Gi" and site.state(name)[0] == "Synced", 8)
 
 
-@pytest.mark.slow
 def test_who_deletes_the_root_keeps_what_it_made(site: Site) -> None:
     site.cluster.kubectl("delete", "application", "selfheal-root", "-n", NAMESPACE)
     assert stays(lambda: all(site.application(name) for name in IN_ORDER), 5)
