@@ -63,19 +63,28 @@ def test_both_replicas_run_under_psa_restricted_and_helm_test_is_content(product
 
 def test_a_user_of_the_clusters_own_choice_is_enough(product: InCluster) -> None:
     """OpenShift draws the user of a namespace by lot; nothing may depend on the one in the image."""
-    security = {"securityContext": {"runAsUser": 1000690000, "runAsGroup": 0}}
-    overrides = {"spec": {"containers": [{"name": "lot", "image": IMAGES["controller"].tag} | _drawn(security)]}}
-    command = ["run", "lot", "-n", SYSTEM, "--restart=Never", "--attach", "--rm", "--quiet"]
-    said = product.cluster.kubectl(
-        *command, f"--image={IMAGES['controller'].tag}", f"--overrides={json.dumps(overrides)}"
-    )
-    assert "selfheal 0.1.0" in said
-
-
-def _drawn(security: dict[str, Any]) -> dict[str, Any]:
-    strict = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": True}
-    strict |= {"readOnlyRootFilesystem": True, "seccompProfile": {"type": "RuntimeDefault"}}
-    return {"command": ["selfheal", "version"], "securityContext": strict | security["securityContext"]}
+    container = {
+        "name": "lot",
+        "image": IMAGES["controller"].tag,
+        "command": ["selfheal", "version"],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+            "runAsUser": 1000690000,
+            "runAsGroup": 0,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "lot", "namespace": SYSTEM}}
+    product.cluster.apply(pod | {"spec": {"restartPolicy": "Never", "containers": [container]}})
+    try:
+        ended = "--for=jsonpath={.status.phase}=Succeeded"
+        product.cluster.kubectl("wait", "pod/lot", "-n", SYSTEM, ended, "--timeout=60s")
+        assert "selfheal 0.1.0" in product.cluster.kubectl("logs", "lot", "-n", SYSTEM)
+    finally:
+        product.cluster.kubectl("delete", "pod", "lot", "-n", SYSTEM)
 
 
 def test_it_heals_a_bad_rollout_from_inside(demo: Demo) -> None:
