@@ -64,7 +64,7 @@ def completed_note(remediation: Remediation) -> str:
 
 def _opened(remediation: Remediation) -> Notice:
     when = remediation.status.times.decided or remediation.spec.anomaly.detected_time
-    return _notice(remediation, OPENED, OPENED, opened_note(remediation), when)
+    return step_notice(remediation, OPENED, OPENED, opened_note(remediation), when)
 
 
 def _completed(remediation: Remediation) -> Notice | None:
@@ -74,7 +74,7 @@ def _completed(remediation: Remediation) -> Notice | None:
         return None
     last = status.attempts[-1] if status.attempts else None
     note, when, outcome = completed_note(remediation), ended(remediation), str(status.outcome or "")
-    return _notice(remediation, COMPLETED, said.reason, note, when, last, outcome)
+    return step_notice(remediation, COMPLETED, said.reason, note, when, last, outcome)
 
 
 def _of(remediation: Remediation, number: int) -> Iterator[Notice]:
@@ -82,7 +82,7 @@ def _of(remediation: Remediation, number: int) -> Iterator[Notice]:
     plan = f"attempt {number}, {attempt.action}: {attempt.change.note or _plan(attempt)}"  # its message until the end
 
     def notice(result: AttemptResult, reason: str, note: str, when: datetime) -> Notice:
-        return _notice(remediation, f"{result}-{number}", reason or result, note, when, attempt)
+        return step_notice(remediation, f"{result}-{number}", reason or result, note, when, attempt)
 
     if _was_planned(attempt):
         yield notice(AttemptResult.PLANNED, "", plan, attempt.started_time)
@@ -121,7 +121,7 @@ def _judged_at(remediation: Remediation, number: int) -> datetime:
     return when or attempt.ended_time or attempt.started_time
 
 
-def _notice(
+def step_notice(
     remediation: Remediation,
     step: str,
     reason: str,
@@ -130,6 +130,7 @@ def _notice(
     attempt: Attempt | None = None,
     outcome: str = "",
 ) -> Notice:
+    """What is told about one step; ``attempt`` is the one that it belongs to."""
     spec, namespace = remediation.spec, remediation.namespace
     return Notice(
         uid=remediation.uid,

@@ -13,7 +13,7 @@ from controller.logs import log
 from controller.metrics import Metrics
 from controller.model import Decision, Resource, Workload
 from controller.notify.base import Notice, NoticeQueue
-from controller.steps import COMPLETED, OPENED, attempt_note, completed_note, opened_note
+from controller.steps import COMPLETED, OPENED, attempt_note, completed_note, opened_note, step_notice
 from selfheal.errors import SelfhealError
 from selfheal.policy import API_VERSION
 from selfheal.remediation import Attempt, AttemptResult, Outcome, Remediation, RemediationStatus
@@ -174,23 +174,10 @@ class Teller:
 
 def notice_of(remediation: Remediation, step: str, message: str, now: datetime) -> Notice:
     """What notifiers are told about a step."""
-    status, spec = remediation.status, remediation.spec
+    status = remediation.status
     newest = status.attempts[-1] if status.attempts else None
-    target = spec.target
-    return Notice(
-        uid=remediation.uid,
-        step=step,
-        remediation=f"{remediation.namespace}/{remediation.name}",
-        workload=f"{remediation.namespace}/{target.kind}/{target.name}",
-        anomaly=spec.anomaly.type.value,
-        confidence=spec.verdict.confidence,
-        action=newest.action.value if newest else "",
-        diff=newest.change.diff if newest else "",
-        outcome=status.outcome.value if status.outcome else "",
-        reason=status.reason,
-        message=message,
-        time=now,
-    )
+    outcome = status.outcome.value if status.outcome else ""
+    return step_notice(remediation, step, status.reason, message, now, newest, outcome)
 
 
 def _policy_ref(namespace: str, name: str, uid: str) -> Resource:
