@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,37 +11,11 @@ import typer
 
 from bench.__main__ import run_app
 from bench.chart import MANIFESTS
-from bench.paths import DEFAULT_STATE, SOURCE, State, cache
-from selfheal.errors import NoData, SelfhealError, WrongUse
+from bench.environments import environment
+from bench.paths import DEFAULT_STATE, State
+from selfheal.errors import NoData
 
 PLAYBOOK = MANIFESTS / "ansible" / "site.yaml"
-_LOCKED = SOURCE.parent / "requirements" / "ansible.txt"
-
-
-def environment() -> Path:
-    """A virtual environment with what is locked, in the user's cache; made the first time (390 MB, half a minute).
-
-    Raises:
-        SelfhealError: With what uv said.
-        WrongUse: Without uv.
-    """
-    folder = cache() / f"ansible-{hashlib.sha256(_LOCKED.read_bytes()).hexdigest()[:10]}"
-    with (cache() / ".ansible.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "ready").exists():
-            if shutil.which("uv") is None:
-                raise WrongUse("uv is missing: pip install uv, or install requirements/ansible.txt yourself")
-            shutil.rmtree(folder, ignore_errors=True)
-            _uv("venv", "--python", f"{sys.version_info[0]}.{sys.version_info[1]}", str(folder))
-            _uv("pip", "install", "--python", str(folder / "bin" / "python"), "--require-hashes", "-r", str(_LOCKED))
-            (folder / "ready").touch()
-    return folder
-
-
-def _uv(*words: str) -> None:
-    done = subprocess.run(["uv", *words], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SelfhealError(f"uv {' '.join(words[:2])}: {done.stderr.strip()[-500:]}")
 
 
 def playbook(kubeconfig: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -58,7 +28,7 @@ def playbook(kubeconfig: Path, *words: str) -> subprocess.CompletedProcess[str]:
     Returns:
         Its exit code and what it said.
     """
-    programs = environment() / "bin"
+    programs = environment("ansible")  # 390 MB the first time, half a minute
     env = os.environ | {
         "ANSIBLE_CONFIG": str(PLAYBOOK.with_name("ansible.cfg")),
         "KUBECONFIG": str(kubeconfig),

@@ -20,9 +20,9 @@ import yaml
 from bench.__main__ import run_app, teller
 from bench.build import binary, build_programs, module_folder, needed
 from bench.cluster import Cluster, Say
-from bench.controlplane import ControlPlane, KubectlFailed, free_ports
-from bench.paths import DEFAULT_STATE, State
-from selfheal.errors import NoData, WrongUse
+from bench.controlplane import KubectlFailed, free_ports
+from bench.paths import DEFAULT_STATE
+from selfheal.errors import WrongUse
 
 NAMESPACE = "argocd"
 _MODULE = "github.com/argoproj/argo-cd/v3"
@@ -179,13 +179,6 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pret
 StateOption = Annotated[Path, typer.Option(help="The folder of the cluster that it is for.")]
 
 
-def _cluster(folder: Path) -> Cluster:
-    state = State(folder.absolute())
-    if not state.settings.exists():
-        raise NoData(f"no cluster in {state.root}: python -m bench up --tier api|node")
-    return Cluster(ControlPlane.load_or_create(state, json.loads(state.settings.read_text())["tier"]))
-
-
 @app.command()
 def build() -> None:
     """Build it from its Go module; kept in the user's cache."""
@@ -197,14 +190,14 @@ def build() -> None:
 def up(state: StateOption = DEFAULT_STATE) -> None:
     """Start it beside a running cluster, or find it running."""
     say = teller()
-    ArgoCD.start(_cluster(state), say)
+    ArgoCD.start(Cluster.of(state, "api|node"), say)
     say(f"Argo CD looks for Applications in namespace {NAMESPACE}; a repository is the file:// URL of a bare clone")
 
 
 @app.command()
 def down(state: StateOption = DEFAULT_STATE) -> None:
     """End it and delete its namespace; what Applications have made stays."""
-    teller()(f"ended {', '.join(ArgoCD(_cluster(state)).stop()) or 'nothing: no process was left'}")
+    teller()(f"ended {', '.join(ArgoCD(Cluster.of(state, 'api|node')).stop()) or 'nothing: no process was left'}")
 
 
 if __name__ == "__main__":

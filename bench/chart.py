@@ -7,6 +7,7 @@ controller's own settings.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -72,27 +73,35 @@ def camel(name: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
-def stale() -> list[Path]:
-    """Made files that are not what they would be made to, or that nothing makes any more."""
-    made = files()
-    left = (file for file in (CHART / "files").rglob("*") if file.is_file() and file not in made)
-    return [file for file, text in made.items() if not file.exists() or file.read_text() != text] + list(left)
+def stale(made: Mapping[Path, str]) -> list[Path]:
+    """Made files that are not what they would be made to."""
+    return [file for file, text in made.items() if not file.exists() or file.read_text() != text]
+
+
+def left(made: Mapping[Path, str]) -> list[Path]:
+    """Files of the chart that nothing makes any more."""
+    return [file for file in (CHART / "files").rglob("*") if file.is_file() and file not in made]
+
+
+def renew(made: Mapping[Path, str], needless: Sequence[Path] = (), *, check: bool) -> None:
+    """Write made files anew and delete needless ones, and say which; with ``check`` say it only, and end with 1."""
+    wrong = [*stale(made), *needless]
+    for file in wrong:
+        if not check and file in made:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(made[file])
+        elif not check:
+            file.unlink()
+        typer.echo(f"{'out of date' if check else 'made anew'}: {file.relative_to(MANIFESTS.parent)}")
+    raise typer.Exit(1 if check and wrong else 0)
 
 
 def main(
     check: Annotated[bool, typer.Option(help="Write nothing; end with 1 when a file is out of date.")] = False,
 ) -> None:
     """Bring the chart's made files up to date, and say which were not."""
-    wrong = stale()
-    for file in wrong if not check else ():
-        if text := files().get(file):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text)
-        else:
-            file.unlink()
-    for file in wrong:
-        typer.echo(f"{'out of date' if check else 'made anew'}: {file.relative_to(MANIFESTS.parent)}")
-    raise typer.Exit(1 if check and wrong else 0)
+    made = files()
+    renew(made, left(made), check=check)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from bench import build
 from bench.controlplane import ControlPlane
 from bench.paths import SOURCE, State
 from bench.pki import write_kubeconfig
+from selfheal.errors import NoData
 
 Say = Callable[[str], None]
 
@@ -30,6 +31,22 @@ class Cluster:
     """
 
     plane: ControlPlane
+
+    @classmethod
+    def of(cls, folder: Path, tiers: str) -> Cluster:
+        """The cluster of a state folder.
+
+        Args:
+            folder: Its state.
+            tiers: What to start where there is none, ``api|node``.
+
+        Raises:
+            NoData: When there is none.
+        """
+        state = State(folder.absolute())
+        if not state.settings.exists():
+            raise NoData(f"no cluster in {state.root}: python -m bench up --tier {tiers}")
+        return Cluster(ControlPlane.load_or_create(state, json.loads(state.settings.read_text())["tier"]))
 
     @property
     def kubeconfig(self) -> Path:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def helm(cluster: Cluster, namespace: str, *words: str) -> str:
     Raises:
         SelfhealError: With what it said.
     """
-    return _run([str(binary("helm")), "--kubeconfig", str(cluster.kubeconfig), "--namespace", namespace, *words])
+    return output([str(binary("helm")), "--kubeconfig", str(cluster.kubeconfig), "--namespace", namespace, *words])
 
 
 def template(chart: Path, *words: str) -> str:
@@ -36,7 +37,7 @@ def template(chart: Path, *words: str) -> str:
     Raises:
         SelfhealError: With what helm said.
     """
-    return _run([str(binary("helm")), "template", "selfheal", str(chart), "--namespace", "selfheal-system", *words])
+    return output([str(binary("helm")), "template", "selfheal", str(chart), "--namespace", "selfheal-system", *words])
 
 
 def conforms(rendered: str, schemas: Path) -> str:
@@ -46,12 +47,24 @@ def conforms(rendered: str, schemas: Path) -> str:
         SelfhealError: With every object that does not conform, or is of a kind that the schemas lack.
     """
     where = f"{schemas}/{{{{.Group}}}}-{{{{.ResourceKind}}}}-{{{{.ResourceAPIVersion}}}}.json"
-    return _run([str(binary("kubeconform")), "-strict", "-summary", "-schema-location", where, "-"], rendered)
+    return output([str(binary("kubeconform")), "-strict", "-summary", "-schema-location", where, "-"], rendered)
 
 
-def _run(command: list[str], stdin: str | None = None) -> str:
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
-    if done.returncode:
+def output(command: Sequence[str], stdin: str | None = None, *, good: Sequence[int] = (0,), **env: str) -> str:
+    """What a program prints.
+
+    Args:
+        command: Program and words.
+        stdin: What it reads.
+        good: Exit codes that are no failure.
+        env: Variables on top of ours.
+
+    Raises:
+        SelfhealError: With what it said.
+    """
+    more = os.environ | env
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, env=more)
+    if done.returncode not in good:
         raise SelfhealError(f"{Path(command[0]).name}: {(done.stderr + done.stdout).strip()[-3000:]}")
     return done.stdout
 

@@ -21,9 +21,9 @@ import yaml
 from bench.__main__ import run_app, teller
 from bench.build import BY_NAME, binary, build_programs, module_folder
 from bench.cluster import Cluster, Say
-from bench.controlplane import ControlPlane, KubectlFailed, free_ports
-from bench.paths import DEFAULT_STATE, State
-from selfheal.errors import NoData, SelfhealError
+from bench.controlplane import KubectlFailed, free_ports
+from bench.paths import DEFAULT_STATE
+from selfheal.errors import SelfhealError
 
 NAMESPACE = "kserve"
 ACCOUNT = "kserve-controller-manager"
@@ -243,13 +243,6 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pret
 StateOption = Annotated[Path, typer.Option(help="The folder of the cluster that it is for.")]
 
 
-def _cluster(folder: Path) -> Cluster:
-    state = State(folder.absolute())
-    if not state.settings.exists():
-        raise NoData(f"no cluster in {state.root}: python -m bench up --tier node")
-    return Cluster(ControlPlane.load_or_create(state, json.loads(state.settings.read_text())["tier"]))
-
-
 @app.command()
 def build() -> None:
     """Build it from its Go module; kept in the user's cache."""
@@ -261,14 +254,14 @@ def build() -> None:
 def up(state: StateOption = DEFAULT_STATE) -> None:
     """Start it beside a running cluster, or find it running."""
     say = teller()
-    KServe.start(_cluster(state), say)
+    KServe.start(Cluster.of(state, "node"), say)
     say("KServe takes InferenceServices in every namespace, as Deployment and Service (Standard mode)")
 
 
 @app.command()
 def down(state: StateOption = DEFAULT_STATE) -> None:
     """Delete every InferenceService and all that up installed, and end it."""
-    teller()(f"ended {', '.join(KServe(_cluster(state)).stop()) or 'nothing: no process was left'}")
+    teller()(f"ended {', '.join(KServe(Cluster.of(state, 'node')).stop()) or 'nothing: no process was left'}")
 
 
 if __name__ == "__main__":

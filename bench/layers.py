@@ -9,7 +9,7 @@ import typer
 
 from bench.__main__ import run_app
 from bench.build import BY_NAME, build_programs
-from bench.chart import CHART, MANIFESTS
+from bench.chart import CHART, MANIFESTS, renew
 from bench.helm import template
 
 KUSTOMIZE = MANIFESTS / "kustomize"
@@ -32,22 +32,12 @@ def files() -> dict[Path, str]:
     }
 
 
-def stale() -> list[Path]:
-    """Made files that are not what they would be made to."""
-    return [file for file, text in files().items() if not file.exists() or file.read_text() != text]
-
-
 def main(
     check: Annotated[bool, typer.Option(help="Write nothing; end with 1 when a file is out of date.")] = False,
 ) -> None:
     """Render the chart for Kustomize anew, and say which files were out of date."""
     build_programs([BY_NAME["helm"]], typer.echo)
-    wrong = stale()
-    for file in wrong:
-        if not check:
-            file.write_text(files()[file])
-        typer.echo(f"{'out of date' if check else 'made anew'}: {file.relative_to(MANIFESTS.parent)}")
-    raise typer.Exit(1 if check and wrong else 0)
+    renew(files(), check=check)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,7 @@ so is an answer to nothing.
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,6 +19,7 @@ from bench.build import BY_NAME as PROGRAMS
 from bench.build import binary, build_programs
 from bench.chart import CHART, MANIFESTS
 from bench.environments import REQUIREMENTS, environment
+from bench.helm import output, template
 from bench.paths import SOURCE
 from selfheal.errors import NoData, SelfhealError
 
@@ -64,14 +63,15 @@ def compare(found: Iterable[str], answers: str) -> tuple[list[str], list[str]]:
 def findings() -> dict[str, tuple[str, set[str]]]:
     """What checkov finds, by number: its words and the objects."""
     values = [word for value in _EVERYTHING for word in ("--set", value)]
-    rendered = _output([str(binary("helm")), "template", "selfheal", str(CHART), "-n", "selfheal-system", *values])
-    applied = _output([str(binary("kubectl")), "kustomize", str(MANIFESTS)])
+    rendered = template(CHART, *values)
+    applied = output([str(binary("kubectl")), "kustomize", str(MANIFESTS)])
     found: dict[str, tuple[str, set[str]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "chart.yaml").write_text(rendered)
         Path(folder, "manifests.yaml").write_text(applied)
         words = ["--directory", folder, "--framework", "kubernetes", "--output", "json", "--skip-download", "--quiet"]
-        report = json.loads(_output([str(environment("scan") / "checkov"), *words], good=(0, 1)))
+        quiet = {"LOG_LEVEL": "ERROR", "BC_SKIP_MAPPING": "TRUE"}
+        report = json.loads(output([str(environment("scan") / "checkov"), *words], good=(0, 1), **quiet))
     for one in _failed(report):
         found.setdefault(one["check_id"], (one["check_name"], set()))[1].add(one["resource"])
     return found
@@ -90,7 +90,7 @@ def packages() -> None:
     program, unknown = environment("audit") / "pip-audit", 0
     for name in IMAGES:
         words = ["--disable-pip", "--require-hashes", "--format", "json", "--progress-spinner", "off"]
-        text = _output([str(program), *words, "-r", str(REQUIREMENTS / f"{name}.txt")], good=(0, 1))
+        text = output([str(program), *words, "-r", str(REQUIREMENTS / f"{name}.txt")], good=(0, 1))
         audited = json.loads(text)["dependencies"]
         skipped = [one for one in audited if "skip_reason" in one]
         unknown += len(skipped)
@@ -109,16 +109,8 @@ def sbom(out: Annotated[Path, typer.Option(help="Folder for one file an image.")
     for name in IMAGES:
         target = out / f"selfheal-{name}.cdx.json"
         program = environment("audit") / "cyclonedx-py"
-        _output([str(program), "requirements", str(REQUIREMENTS / f"{name}.txt"), "--output-file", str(target)])
+        output([str(program), "requirements", str(REQUIREMENTS / f"{name}.txt"), "--output-file", str(target)])
         typer.echo(f"{target}: {len(json.loads(target.read_text())['components'])} packages")
-
-
-def _output(command: Sequence[str], good: Sequence[int] = (0,)) -> str:
-    quiet = os.environ | {"LOG_LEVEL": "ERROR", "BC_SKIP_MAPPING": "TRUE"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=quiet)
-    if done.returncode not in good:
-        raise SelfhealError(f"{Path(command[0]).name} failed: {(done.stderr + done.stdout).strip()[-800:]}")
-    return done.stdout
 
 
 if __name__ == "__main__":

@@ -6,12 +6,15 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from bench.client import Client
 from bench.controlplane import ControlPlane
+from bench.demo import Demo
 from bench.machine import holder
 from bench.node import NodeCluster
 from bench.paths import State
@@ -85,3 +88,12 @@ def namespace(node: NodeCluster) -> Iterator[str]:
         yield NAMESPACE
     finally:
         node.kubectl("delete", "namespace", NAMESPACE, "--timeout=60s")
+
+
+@contextmanager
+def quiet_demo(product: Product) -> Iterator[Demo]:
+    """The demo on a product, which tells nobody."""
+    with Path(os.devnull).open("w") as nowhere:
+        found = Demo(product, Console(file=nowhere))
+        yield found
+        found.client.close()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from bench.demo import Demo
 from bench.faults import FAULTS
 from bench.product import ACCOUNT, SYSTEM, Product
+from tests.e2e.conftest import quiet_demo
 
 pytestmark = pytest.mark.node
 
@@ -20,10 +18,8 @@ BY_NAME = {fault.name: fault for fault in FAULTS}
 
 @pytest.fixture
 def demo(controller: Product) -> Iterator[Demo]:
-    with Path(os.devnull).open("w") as nowhere:
-        found = Demo(controller, Console(file=nowhere))
+    with quiet_demo(controller) as found:
         yield found
-        found.client.close()
 
 
 def test_a_bad_rollout_is_rolled_back_to_the_revision_that_was_well(demo: Demo) -> None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from bench.containerfiles import BY_NAME as IMAGES
 from bench.containerfiles import build_images, import_to_bench
@@ -19,6 +16,7 @@ from bench.helm import helm
 from bench.incluster import RELEASE, InCluster
 from bench.product import SYSTEM, Product
 from bench.watch import Event
+from tests.e2e.conftest import quiet_demo
 
 pytestmark = pytest.mark.node
 
@@ -41,10 +39,8 @@ def product(shop: Product) -> Iterator[InCluster]:
 
 @pytest.fixture
 def demo(product: InCluster) -> Iterator[Demo]:
-    with Path(os.devnull).open("w") as nowhere:
-        found = Demo(product, Console(file=nowhere))
+    with quiet_demo(product) as found:
         yield found
-        found.client.close()
 
 
 def pods(product: InCluster) -> list[dict[str, Any]]:

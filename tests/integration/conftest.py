@@ -13,6 +13,7 @@ import pytest
 
 from bench.cluster import ApiCluster
 from bench.controlplane import KubectlFailed
+from bench.helm import write_schemas
 from selfheal.policy import API_VERSION
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -71,3 +72,11 @@ def namespace(api_cluster: ApiCluster) -> Iterator[str]:
     api_cluster.kubectl("create", "namespace", name)
     yield name
     api_cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def schemas(cluster: ApiCluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with JSON schemas of every kind that the module's own cluster knows, for kubeconform."""
+    folder = tmp_path_factory.mktemp("schemas")
+    assert write_schemas(cluster, folder) > 100
+    return folder

@@ -12,7 +12,7 @@ import yaml
 
 from bench.chart import CHART
 from bench.cluster import ApiCluster
-from bench.helm import conforms, helm, write_schemas
+from bench.helm import conforms, helm
 from bench.kserve import install_crds, kserve_crds, monitoring_crds
 from selfheal.errors import SelfhealError
 from tests.manifests.crds import MANIFESTS
@@ -72,13 +72,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiCluster]:
         install_crds(found, [*kserve_crds(), *monitoring_crds()])
         found.kubectl("apply", "-f", str(MANIFESTS / "rbac" / "namespace.yaml"))
         yield found
-
-
-@pytest.fixture(scope="module")
-def schemas(cluster: ApiCluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("schemas")
-    assert write_schemas(cluster, folder) > 100
-    return folder
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from bench.chart import CHART
+from bench.chart import CHART, stale
 from bench.cluster import ApiCluster
-from bench.helm import conforms, template, write_schemas
-from bench.layers import BASE, ENVIRONMENTS, KUSTOMIZE, stale
+from bench.helm import conforms, template
+from bench.layers import BASE, ENVIRONMENTS, KUSTOMIZE, files
 from tests.manifests.crds import MANIFESTS
 
 pytestmark = [pytest.mark.api, pytest.mark.integration]
@@ -29,13 +29,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiCluster]:
         found.kubectl("apply", "--server-side", "-f", str(MANIFESTS / "crds"))
         found.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(MANIFESTS / "crds"))
         yield found
-
-
-@pytest.fixture(scope="module")
-def schemas(cluster: ApiCluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("schemas")
-    assert write_schemas(cluster, folder) > 100
-    return folder
 
 
 def overlay(environment: str) -> str:
@@ -66,7 +59,7 @@ def changed(before: Objects, after: Objects) -> dict[str, set[str]]:
 
 
 def test_what_kustomize_is_built_on_is_the_chart_of_today() -> None:
-    assert stale() == [], "run python -m bench.layers"
+    assert stale(files()) == [], "run python -m bench.layers"
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)

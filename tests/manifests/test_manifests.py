@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from bench import chart
 from controller import actions, rights
 from selfheal.policy import (
     HEALER_ROLE,
@@ -78,6 +79,12 @@ def test_argo_cds_objects_are_out_of_reach_until_somebody_says_otherwise() -> No
     }
     assert {one["kind"] for one in ours} == {"Role"}
     assert "argocd" not in (MANIFESTS / "kustomization.yaml").read_text()
+
+
+def test_what_the_chart_has_from_elsewhere_is_what_stands_there() -> None:
+    made = chart.files()
+    assert chart.stale(made) == [], "run python -m bench.chart"
+    assert chart.left(made) == [], "run python -m bench.chart"
 
 
 def test_the_products_namespace_is_restricted() -> None:
